@@ -1,0 +1,73 @@
+"""`notus chat MODEL`: talk to a model in the terminal, streaming."""
+
+import sys
+from collections.abc import Iterable, Iterator
+
+from notus.data.schema import Message
+from notus.generation import stream
+from notus.models import Model
+
+HELP = "Type a message; /new starts over, /quit (or Ctrl-D) ends."
+
+
+def chat(
+    model: Model,
+    lines: Iterable[str],
+    *,
+    system: str | None = None,
+    max_new_tokens: int = 256,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> Iterator[str]:
+    """Hold a conversation: for each line read, yield the pieces of the answer as they come.
+
+    Args:
+        model: The model to talk to.
+        lines: What the person types; "/new" forgets the conversation, "/quit" ends it.
+        system: A system turn to begin with; None: the template's own.
+        max_new_tokens: Cut an answer after so many tokens.
+        temperature: 0 for the likeliest answer.
+        seed: Seed of the first answer's draws; every later answer adds 1.
+    """
+    start: list[Message] = [] if system is None else [{"role": "system", "content": system}]
+    messages = list(start)
+    for line in lines:
+        text = line.strip()
+        if text == "/quit":
+            return
+        if text == "/new":
+            messages = list(start)
+            continue
+        if not text:
+            continue
+        messages.append({"role": "user", "content": text})
+        pieces = []
+        for piece in stream(
+            model,
+            messages,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            seed=seed + len(messages),
+        ):
+            pieces.append(piece)
+            yield printable(piece)
+        yield "\n"
+        messages.append({"role": "assistant", "content": "".join(pieces)})
+
+
+def printable(text: str) -> str:
+    """Drop control characters but newline and tab: a model's text must not steer the terminal."""
+    return "".join(c for c in text if c in "\n\t" or c.isprintable())
+
+
+def read_lines() -> Iterator[str]:
+    """Read lines from a person (with a prompt) or from a pipe, until the end of input."""
+    interactive = sys.stdin.isatty()
+    while True:
+        if interactive:
+            sys.stderr.write("> ")
+            sys.stderr.flush()
+        line = sys.stdin.readline()
+        if not line:
+            return
+        yield line

@@ -1,0 +1,1 @@
+"""Evaluation: answers to verifiable prompts, ranking of preferences, paired comparisons."""

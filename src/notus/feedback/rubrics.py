@@ -1,0 +1,192 @@
+"""Ratings and a critique from checks: UltraFeedback's four aspects and an overall score.
+
+    text, finished, metadata -> verify() -> Evidence -> rating an aspect, overall score, critique
+
+Everything is computed from the same evidence, so it can be recomputed by hand:
+
+- instruction_following: 1 + floor(4 * share of constraints met);
+- truthfulness (where the answer is known) and honesty (where nobody can know it): 5 when all checks
+  of that aspect pass, 1 when none does, between by share; None (N/A) where a prompt has no such
+  check;
+- helpfulness: 1 for a degenerate answer, else 1, plus 2 for being on the subject, plus 1 for being
+  finished, plus 1 for meeting every constraint;
+- overall: a holistic 1..10 in steps of 0.5 (`overall_score`), not a mean of the others: whether the
+  answer can be used as it is weighs most. 1.0 is kept for answers that fail badly.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from notus.feedback import text as reading
+from notus.feedback.critiques import write_critique
+from notus.feedback.verifiable import CHECKS, Verdict, verify
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """All that the ratings are computed from."""
+
+    verdicts: Sequence[Verdict]
+    finished: bool
+    """The model ended the answer itself."""
+    on_topic: bool
+    """A keyword occurs, or the prompt has none."""
+    defect: str | None
+    """Why the text is no answer at all ("is empty"), None when it is one."""
+
+    @property
+    def share(self) -> float:
+        """Share of constraints met, 0..1."""
+        return sum(verdict.passed for verdict in self.verdicts) / len(self.verdicts)
+
+    def share_of(self, aspect: str) -> float | None:
+        """Share met of the checks that are evidence for one aspect; None where there are none."""
+        found = [v.passed for v in self.verdicts if CHECKS[v.check].aspect == aspect]
+        return sum(found) / len(found) if found else None
+
+    @property
+    def passed(self) -> bool:
+        """Every constraint met, by a finished answer that is one."""
+        return self.share == 1 and self.finished and self.defect is None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rated:
+    """What the rater says of one completion."""
+
+    ratings: Mapping[str, tuple[int | None, str]]
+    """Aspect -> (1..5, or None for not applicable; the reason in a sentence)."""
+    overall: float
+    """1..10 in steps of 0.5."""
+    critique: str
+    passed: bool
+    verdicts: Sequence[Verdict]
+
+
+def rate(text: str, finished: bool, metadata: Mapping[str, Any]) -> Rated:  # noqa: FBT001
+    """Rate one answer to a prompt of `families.make_prompts`.
+
+    Args:
+        text: the answer.
+        finished: whether the model ended it itself (false: cut at the token limit).
+        metadata: the prompt's metadata: `constraints`, and where there are such `keywords` (stems,
+            one of which an answer on the subject has) and `instruction` (to know an echo).
+    """
+    evidence = gather(text, finished=finished, metadata=metadata)
+    overall = overall_score(evidence)
+    faults = [v.message for v in evidence.verdicts if not v.passed]
+    if not evidence.finished:
+        faults.insert(0, "breaks off before its end")
+    if evidence.defect is not None:
+        faults.insert(0, evidence.defect)
+    asked = f"{metadata.get('instruction', '')}\n{text}"
+    return Rated(
+        ratings={aspect: rating(evidence) for aspect, rating in RATINGS.items()},
+        overall=overall,
+        critique=write_critique(
+            overall=overall,
+            faults=faults,
+            merits=[v.message for v in evidence.verdicts if v.passed],
+            key=hashlib.sha256(asked.encode()).digest(),
+        ),
+        passed=evidence.passed,
+        verdicts=evidence.verdicts,
+    )
+
+
+def gather(text: str, *, finished: bool, metadata: Mapping[str, Any]) -> Evidence:
+    """Check an answer and collect what the ratings need."""
+    keywords = metadata.get("keywords", [])
+    return Evidence(
+        verdicts=verify(text, metadata["constraints"]),
+        finished=finished,
+        on_topic=not keywords or reading.mentions_any(text, keywords),
+        defect=find_defect(text, metadata.get("instruction", "")),
+    )
+
+
+def find_defect(text: str, instruction: str) -> str | None:
+    """Say why a text is no answer at all; None when it is one.
+
+    Degenerate are: no word, an echo of the instruction, and repetition - a sentence or line said
+    three times, or fewer than 40 % different words among twelve or more.
+    """
+    found = reading.lower_words(text)
+    if not found:
+        return "is empty"
+    if found == reading.lower_words(instruction):
+        return "only repeats the question"
+    pieces = [" ".join(reading.lower_words(piece)) for piece in reading.sentences(text)]
+    if any(pieces.count(piece) >= 3 for piece in pieces):
+        return "repeats itself"
+    if len(found) >= 12 and len(set(found)) < 0.4 * len(found):
+        return "repeats itself"
+    return None
+
+
+def rate_instruction_following(evidence: Evidence) -> tuple[int | None, str]:
+    """1 + floor(4 * share of constraints met)."""
+    met, asked = sum(v.passed for v in evidence.verdicts), len(evidence.verdicts)
+    return _of_share(evidence.share), f"The answer meets {met} of {asked} constraints."
+
+
+def rate_truthfulness(evidence: Evidence) -> tuple[int | None, str]:
+    """By the share of checks against the known answer; None where no answer is known."""
+    share = evidence.share_of("truthfulness")
+    if share is None:
+        return None, "No known answer to compare with."
+    found = next(v for v in evidence.verdicts if CHECKS[v.check].aspect == "truthfulness")
+    return _of_share(share), f"The answer {found.message}."
+
+
+def rate_honesty(evidence: Evidence) -> tuple[int | None, str]:
+    """By the share of checks that want ignorance admitted; None where the question is answerable."""
+    share = evidence.share_of("honesty")
+    if share is None:
+        return None, "The question can be answered, so there is no ignorance to admit."
+    found = next(v for v in evidence.verdicts if CHECKS[v.check].aspect == "honesty")
+    return _of_share(share), f"The answer {found.message}."
+
+
+def rate_helpfulness(evidence: Evidence) -> tuple[int | None, str]:
+    """1 when degenerate, else 1 + 2 on the subject + 1 finished + 1 all constraints met."""
+    if evidence.defect is not None:
+        return 1, f"The answer {evidence.defect}, which helps nobody."
+    right = evidence.on_topic and evidence.share_of("truthfulness") != 0
+    value = 1 + 2 * right + evidence.finished + (evidence.share == 1)
+    subject = "is on the subject" if right else "misses what was asked"
+    end = "comes to an end" if evidence.finished else "breaks off"
+    return value, f"The answer {subject} and {end}."
+
+
+def overall_score(evidence: Evidence) -> float:
+    """Holistic score, 1..10 in steps of 0.5.
+
+    1 + 9 * (0.45 share met + 0.3 passed + 0.25 (helpfulness - 1) / 4); at most 6 when not finished,
+    4 when untrue or dishonest, 2 when degenerate. Exactly 1.0 when nothing at all is met.
+    """
+    helpfulness, _ = rate_helpfulness(evidence)
+    assert helpfulness is not None
+    share = 0.45 * evidence.share + 0.3 * evidence.passed + 0.25 * (helpfulness - 1) / 4
+    score = 1 + 9 * share
+    if not evidence.finished:
+        score = min(score, 6.0)
+    if evidence.share_of("truthfulness") == 0 or evidence.share_of("honesty") == 0:
+        score = min(score, 4.0)
+    if evidence.defect is not None:
+        score = min(score, 2.0)
+    return round(2 * score) / 2
+
+
+def _of_share(share: float) -> int:
+    return 1 + int(4 * share)
+
+
+RATINGS = {
+    "instruction_following": rate_instruction_following,
+    "honesty": rate_honesty,
+    "truthfulness": rate_truthfulness,
+    "helpfulness": rate_helpfulness,
+}

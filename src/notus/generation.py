@@ -1,0 +1,178 @@
+"""Sample answers from a local model, in batches by length, or as a stream.
+
+Batches hold prompts of like length (left padding wastes little) up to a token budget, longest
+first, so that a batch which does not fit in memory fails at once. Answers come back in the
+caller's order. The draw of a batch is seeded from `seed` and the batch's number, in a fork of the
+global generator: the same prompts, settings and seed give the same texts, and nothing outside
+changes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from threading import Thread
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, TextIteratorStreamer
+
+from notus.chat_template import encode_prompt
+from notus.data.schema import Message
+from notus.errors import DataError, explain
+from notus.models import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """One sampled answer."""
+
+    text: str
+    """The answer without special tokens."""
+    finished: bool
+    """Whether the model ended it; False where `max_new_tokens` cut it."""
+    num_tokens: int
+    """Number of tokens sampled, the end token included."""
+
+
+def generate(
+    model: Model,
+    prompts: Sequence[Sequence[Message]],
+    *,
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    seed: int = 0,
+    batch_tokens: int = 8192,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Generated]:
+    """Answer every prompt once.
+
+    Args:
+        model: A loaded model.
+        prompts: Conversations that end with the turn to answer.
+        max_new_tokens: Cut an answer after so many tokens.
+        temperature: 0 picks the likeliest token; above it, sampling from the tempered distribution.
+        seed: Seed of the draws (unused at temperature 0).
+        batch_tokens: Most tokens (prompts padded, and answers) in one batch.
+        progress: Called with (answers so far, answers in all) after each batch.
+
+    Returns:
+        One answer a prompt, in the order of `prompts`.
+
+    Raises:
+        DataError: A prompt and its answer do not fit in the model's window.
+    """
+    encoded = [_fitting_prompt(model, messages, max_new_tokens) for messages in prompts]
+    answers: list[Generated | None] = [None] * len(encoded)
+    done = 0
+    for number, batch in enumerate(_batches(encoded, max_new_tokens, batch_tokens)):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed * 1_000_003 + number)
+            texts = _generate_batch(model, [encoded[i] for i in batch], max_new_tokens, temperature)
+        for i, answer in zip(batch, texts, strict=True):
+            answers[i] = answer
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(encoded))
+    return [answer for answer in answers if answer is not None]
+
+
+def stream(
+    model: Model,
+    messages: Sequence[Message],
+    *,
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> Iterator[str]:
+    """Answer one conversation, yielding pieces of text as they are sampled.
+
+    Raises:
+        DataError: The conversation and its answer do not fit in the model's window.
+    """
+    prompt = _fitting_prompt(model, messages, max_new_tokens)
+    streamer = TextIteratorStreamer(model.tokenizer, skip_prompt=True, skip_special_tokens=True)
+    input_ids = torch.tensor([prompt], device=model.model.device)
+
+    def sample() -> None:
+        # A thread of its own has no gradient switch inherited, and an error in it must not leave
+        # the reader waiting.
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                torch.manual_seed(seed)
+                model.model.generate(
+                    input_ids=input_ids,
+                    attention_mask=torch.ones_like(input_ids),
+                    generation_config=_settings(model, max_new_tokens, temperature),
+                    streamer=streamer,
+                )
+        finally:
+            streamer.end()
+
+    worker = Thread(target=sample, daemon=True)
+    worker.start()
+    yield from streamer
+    worker.join()
+
+
+def _fitting_prompt(model: Model, messages: Sequence[Message], max_new_tokens: int) -> list[int]:
+    ids = encode_prompt(model.tokenizer, messages)
+    if len(ids) + max_new_tokens > model.window:
+        raise DataError(
+            explain(
+                found=f"a prompt of {len(ids)} tokens and {max_new_tokens} tokens to answer it",
+                expected=f"at most {model.window} tokens in all, the window of {model.name}",
+                where=f"prompt {messages[-1]['content'][:80]!r}",
+                remedy="shorten the prompt or lower max_new_tokens",
+            )
+        )
+    return ids
+
+
+def _batches(encoded: list[list[int]], max_new_tokens: int, budget: int) -> Iterator[list[int]]:
+    """Cut the prompts, longest first, into batches of at most `budget` tokens."""
+    order = sorted(range(len(encoded)), key=lambda i: -len(encoded[i]))
+    start = 0
+    while start < len(order):
+        width = len(encoded[order[start]]) + max_new_tokens
+        size = max(1, budget // width)
+        yield order[start : start + size]
+        start += size
+
+
+def _settings(model: Model, max_new_tokens: int, temperature: float) -> GenerationConfig:
+    tokenizer: Any = model.tokenizer
+    sampling: dict[str, Any] = {"do_sample": False}
+    if temperature > 0:
+        # top_k 0 and top_p 1: the model's own distribution, tempered and nothing else.
+        sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+    return GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        **sampling,
+    )
+
+
+@torch.no_grad()
+def _generate_batch(
+    model: Model, prompts: list[list[int]], max_new_tokens: int, temperature: float
+) -> list[Generated]:
+    tokenizer: Any = model.tokenizer
+    width = max(map(len, prompts))
+    pad, eos = tokenizer.pad_token_id, tokenizer.eos_token_id
+    rows = [[pad] * (width - len(p)) + p for p in prompts]
+    mask = [[0] * (width - len(p)) + [1] * len(p) for p in prompts]
+    device = model.model.device
+    output = model.model.generate(
+        input_ids=torch.tensor(rows, device=device),
+        attention_mask=torch.tensor(mask, device=device),
+        generation_config=_settings(model, max_new_tokens, temperature),
+    )
+    answers = []
+    for row in output[:, width:].tolist():
+        finished = eos in row
+        ids = row[: row.index(eos)] if finished else row
+        text = tokenizer.decode(ids, skip_special_tokens=True)
+        answers.append(
+            Generated(text=text.strip(), finished=finished, num_tokens=len(ids) + finished)
+        )
+    return answers

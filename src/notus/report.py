@@ -1,0 +1,266 @@
+"""The report of a run: one self-contained page that can be read offline and mailed to anybody.
+
+    run_facts.read_run, the tables -> plain values, section by section -> report.html.j2
+
+The page holds texts that models and strangers wrote. All of it is escaped by the template engine,
+control characters are made visible, and a strict content-security policy allows nothing but the
+page's own style: no script, no font, no request. The plots are inline SVG (notus.plots).
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from notus import plots
+from notus.data.schema import ASPECTS, OVERALL
+from notus.directories import write_atomically
+from notus.run_facts import MODES, PARTS, RunFacts, read_run
+from notus.store import read_table
+from notus.words import FILTERS, headline, held_out
+
+CORNER = (10.0, 2.0)
+"""Overall score 10 with a mean rating of at most 2 (Source: UltraFeedback issue 8; its upstream fix
+takes these for a 1 that was read as 10)."""
+NUM_WORST = 6
+NUM_EXAMPLES = {"gained": 3, "lost": 3, "unchanged": 2}
+TEXT_LIMIT = 700
+"""Characters of a text that the page shows."""
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What a page must not hold, and what turns the direction of the text around it."""
+CURVES: tuple[tuple[str, str, Mapping[str, str], float | None], ...] = (
+    ("Loss", "Starts at ln 2 = 0.693 (dashed): before the first step policy and reference agree.",
+     {"training": "loss", "held-out": "eval_loss"}, math.log(2)),
+    ("Reward margin", "Implicit reward of the chosen minus the rejected answer.",
+     {"training": "rewards/margins", "held-out": "eval_rewards/margins"}, 0.0),
+    ("Reward accuracy", "Share of pairs whose chosen answer has the higher implicit reward.",
+     {"training": "rewards/accuracies", "held-out": "eval_rewards/accuracies"}, 0.5),
+    ("Change of log-probability", "Policy minus reference, in nats. When both fall, chosen answers"
+     " became less likely too (likelihood displacement).",
+     {"chosen": "delta_logps/chosen", "rejected": "delta_logps/rejected"}, 0.0),
+    ("Learning rate", "The schedule as it was run.", {"learning rate": "learning_rate"}, None),
+    ("Gradient norm", "Before clipping.", {"gradient norm": "grad_norm"}, None),
+)  # fmt: skip
+
+
+def write_report(run: Path) -> Path:
+    """Write RUN/report.html from what the run directory holds.
+
+    Args:
+        run: The directory that `notus run` or `notus train` wrote. Parts that it does not have
+            (no evaluation yet, no overall scores) are left out of the page, which then says so.
+
+    Returns:
+        The page's path. An older report is replaced at once, never half.
+
+    Raises:
+        IncompleteError: The directory is no run, or one of its stages did not finish.
+    """
+    facts = read_run(run)
+    template = _environment().get_template("report.html.j2")
+    page = template.render(
+        run=facts,
+        headline=headline(facts),
+        held_out=held_out(facts),
+        overall=facts.pairs("pass_rate"),
+        unseen=facts.pairs("pass_rate", "unseen"),
+        modes=_mode_views(facts),
+        examples=_examples(run / "evaluation") if "evaluation" in facts.stages else [],
+        feedback=_feedback_view(run / "feedback") if facts.feedback else None,
+        planted=_planted_view(facts),
+        curves=_curve_views(facts.metrics),
+        stages=_stage_views(facts),
+    )
+    path = run / "report.html"
+    write_atomically(path, lambda partial: partial.write_text(page, encoding="utf-8"))
+    return path
+
+
+def shown(text: object, limit: int = TEXT_LIMIT) -> str:
+    """Make a stranger's text fit to be shown: cut, with control characters made visible."""
+    whole = str(text)
+    rest = len(whole) - limit
+    cut = CONTROLS.sub("\ufffd", whole[:limit])
+    return f"{cut} [... {rest:,} more characters]" if rest > 0 else cut
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("notus", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {**FILTERS, "shown": shown}
+    return environment
+
+
+def _mode_views(run: RunFacts) -> list[dict[str, Any]]:
+    """Rows of each way of answering and their forest plot, all plots on one axis."""
+    views: list[dict[str, Any]] = []
+    for mode in MODES:
+        overall, families, apart = (
+            [row for row in run.pairs("pass_rate", part) if row.mode == mode] for part in PARTS
+        )
+        ordered = sorted(families, key=lambda row: -row.difference)
+        groups = (overall, ordered, apart)
+        rows = [(row, number) for number, group in enumerate(groups) for row in group]
+        if rows:
+            views.append({"mode": mode, "families": ordered, "apart": apart, "rows": rows})
+    ends = [100 * end for view in views for row, _ in view["rows"] for end in (row.low, row.high)]
+    margin = 0.04 * (max(ends, default=0.0) - min(ends, default=0.0))
+    for view in views:
+        view["forest"] = plots.forest(
+            [
+                plots.Interval(
+                    label=row.label,
+                    value=100 * row.difference,
+                    low=100 * row.low,
+                    high=100 * row.high,
+                    group=number,
+                )
+                for row, number in view["rows"]
+            ],
+            name=f"forest-{view['mode']}",
+            label=f"Difference in {view['mode']} pass rate by family, with 95 % intervals",
+            unit="difference in percentage points",
+            limits=(min(ends) - margin, max(ends) + margin),
+        )
+    return views
+
+
+def _feedback_view(folder: Path) -> dict[str, Any] | None:
+    """Scores against ratings, the contradictions among them, and the worst of those as text."""
+    scores = _scores(folder).collect()
+    if scores.is_empty():
+        return None
+    contradicts = (pl.col("score") >= CORNER[0]) & (pl.col("mean") <= CORNER[1])
+    cells = scores.group_by("score", "mean").len().sort("score", "mean")
+    bars = scores.group_by("score").agg(pl.len(), bad=contradicts.sum()).sort("score")
+    corner = scores.filter(contradicts).sort("mean", "completion_id")
+    density = plots.density(cells["score"], cells["mean"], cells["len"], corner=CORNER)
+    histogram = plots.histogram(bars["score"], bars["len"], bars["bad"])
+    return {
+        "num_scored": scores.height,
+        "num_top": scores.filter(pl.col("score") >= CORNER[0]).height,
+        "num_corner": corner.height,
+        "density": density,
+        "histogram": histogram,
+        "worst": _with_texts(folder, corner.head(NUM_WORST)),
+    }
+
+
+def _scores(folder: Path) -> pl.LazyFrame:
+    """One row a completion: overall score on 1..10, mean of its aspect ratings on 1..5."""
+    ratings = read_table(folder, "ratings").with_columns(
+        share=(pl.col("value") - pl.col("scale_min")) / (pl.col("scale_max") - pl.col("scale_min"))
+    )
+    aspects = ratings.filter(pl.col("aspect").is_in(ASPECTS)).group_by("completion_id")
+    overall = ratings.filter(pl.col("aspect") == OVERALL).group_by("completion_id")
+    means = aspects.agg(mean=1 + 4 * pl.col("share").mean())
+    scores = overall.agg(
+        score=1 + 9 * pl.col("share").mean(), critique=pl.col("rationale").drop_nulls().first()
+    )
+    return scores.join(means, on="completion_id").drop_nulls(["score", "mean"])
+
+
+def _with_texts(folder: Path, rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """Give each row its answer and its prompt, in the order of the rows."""
+    ids = rows["completion_id"].implode()
+    answers = read_table(folder, "completions").filter(pl.col("completion_id").is_in(ids))
+    prompts = read_table(folder, "prompts").select(
+        "prompt_id", prompt=pl.col("messages").list.last().struct.field("content")
+    )
+    texts = answers.join(prompts, on="prompt_id").select("completion_id", "model", "text", "prompt")
+    joined = rows.join(texts.collect(), on="completion_id", how="left", maintain_order="left")
+    return joined.to_dicts()
+
+
+def _planted_view(run: RunFacts) -> dict[str, Any] | None:
+    """Counts of the planted bugs, and their rows under the headings of a person."""
+    if run.planted is None:
+        return None
+    made = run.preferences
+    first = made.strategy if made else "the first strategy"
+    second = str(made.compare["with"]) if made and made.compare else "the second strategy"
+    headings = {"chosen_by_first": f"chosen by {first}", "chosen_by_second": f"chosen by {second}"}
+    rows = pl.DataFrame(run.planted.get("rows", []))
+    short = rows.with_columns(pl.col("^.*_id$").cast(pl.String).str.head(10))
+    return {
+        **run.planted,
+        "strategies": (first, second),
+        "columns": [headings.get(name, name.replace("_", " ")) for name in short.columns],
+        "rows": short.rows(),
+    }
+
+
+def _curve_views(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    views = []
+    for number, (title, caption, wanted, reference) in enumerate(CURVES):
+        series = {}
+        for label, key in wanted.items():
+            found = [(row["step"], row[key]) for row in metrics if _finite(row.get(key))]
+            if found:
+                series[label] = tuple(zip(*found, strict=True))
+        if series:
+            svg = plots.curves(
+                series,  # type: ignore[arg-type]
+                name=f"curve-{number}",
+                label=f"{title} over the training steps",
+                reference=reference,
+            )
+            views.append({"title": title, "caption": caption, "svg": svg})
+    return views
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _examples(folder: Path) -> list[dict[str, Any]]:
+    """Greedy answers of both models to the same prompts: gained, lost and unchanged ones.
+
+    The choice is by prompt_id, a hash: no one picked the examples that look best.
+    """
+    path = folder / "samples.parquet"
+    if not path.is_file():
+        return []
+    samples = pl.read_parquet(path).filter(pl.col("mode") == "greedy")
+    both = samples.filter(pl.col("model") == "base").join(
+        samples.filter(pl.col("model") == "tuned"), on=["prompt_id", "sample"], suffix="_tuned"
+    )
+    before, after = pl.col("passed"), pl.col("passed_tuned")
+    change = pl.when(after & ~before).then(pl.lit("gained")).when(before & ~after).then(
+        pl.lit("lost")
+    )  # fmt: skip
+    both = both.with_columns(change=change.otherwise(pl.lit("unchanged"))).sort("prompt_id")
+    chosen = [
+        row
+        for name, number in NUM_EXAMPLES.items()
+        for row in both.filter(pl.col("change") == name).head(number).iter_rows(named=True)
+    ]
+    return [
+        row | {key: json.loads(row[key]) for key in ("verdicts", "verdicts_tuned")}
+        for row in chosen
+    ]
+
+
+def _stage_views(run: RunFacts) -> list[dict[str, Any]]:
+    return [
+        {
+            "folder": folder,
+            "stage": manifest.stage,
+            "seconds": manifest.wall_seconds,
+            "rows": {o.path: o.rows for o in manifest.outputs if o.rows is not None},
+            "megabytes": sum(output.bytes for output in manifest.outputs) / 1e6,
+            "digest": manifest.content_digest[:12],
+            "determinism": manifest.determinism,
+        }
+        for folder, manifest in run.stages.items()
+    ]

@@ -1,0 +1,174 @@
+"""Stages of the model half: base, train, answers, compare.
+
+torch and transformers are imported inside the functions, so that a reused stage costs nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import polars as pl
+
+from notus.data.schema import Feedback
+from notus.names import model_digest, short_name
+from notus.recipe import EvaluateSection, Recipe
+from notus.stages.files import write_json
+from notus.store import StageResult, read_feedback, read_table, run_stage, write_frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heldout:
+    """Where the preferences are that no model was trained on, and how they were encoded."""
+
+    feedback: Path
+    preferences: Path
+    training: Path
+    """A finished training's directory; its split.parquet says which are held out."""
+    max_length: int
+    max_prompt_length: int
+
+    @property
+    def inputs(self) -> dict[str, Path | str]:
+        """Inputs of a stage that reads them."""
+        split = self.training / "split.parquet"
+        return {"feedback": self.feedback, "preferences": self.preferences, "split": split}
+
+    def read(self) -> tuple[pl.DataFrame, Feedback]:
+        """Read the held-out preferences and the feedback that they point into."""
+        split = pl.scan_parquet(self.training / "split.parquet")
+        kept = read_table(self.preferences, "preferences").join(
+            split.filter(pl.col("split") == "heldout"), on="preference_id", how="semi"
+        )
+        return kept.collect(), read_feedback(self.feedback)
+
+
+def base(model: str, out: Path, *, trust_remote_code: bool = False) -> StageResult:
+    """Write the base model as safetensors, whatever form it came in."""
+
+    def build(directory: Path) -> Mapping[str, object]:
+        from notus.models import load
+
+        loaded = load(model, trust_remote_code=trust_remote_code)
+        loaded.model.save_pretrained(str(directory))
+        loaded.tokenizer.save_pretrained(str(directory))
+        parameters = sum(p.numel() for p in loaded.model.parameters())
+        return {"model": short_name(model), "parameters": parameters, "window": loaded.window}
+
+    return run_stage(
+        out,
+        stage="base",
+        config={"model": short_name(model)},
+        inputs={"model": model_digest(model)},
+        build=build,
+    )
+
+
+def train(
+    recipe: Recipe,
+    *,
+    feedback: Path,
+    preferences: Path,
+    base: Path,
+    out: Path,
+    reference: Path,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> StageResult:
+    """Train on preferences: model/, metrics.jsonl, split.parquet, dropped.parquet."""
+
+    def build(directory: Path) -> Mapping[str, object]:
+        from notus.training.fit import fit
+
+        return fit(
+            recipe,
+            read_table(preferences, "preferences").collect(),
+            read_feedback(feedback),
+            base,
+            directory,
+            reference_root=reference,
+            progress=progress,
+        )
+
+    lengths = recipe.data.model_dump(
+        mode="json", include={"max_length", "max_prompt_length", "holdout"}
+    )
+    return run_stage(
+        out,
+        stage="train",
+        config={"seed": recipe.seed, "data": lengths, "train": recipe.train.model_dump(mode="json")},
+        inputs={"feedback": feedback, "preferences": preferences, "base": base},
+        build=build,
+        resumable=True,
+        determinism="machine",
+    )
+
+
+def answers(
+    recipe: EvaluateSection,
+    out: Path,
+    *,
+    model: Path | str,
+    label: str,
+    seed: int,
+    heldout: Heldout | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> StageResult:
+    """Let one model answer verifiable prompts and score held-out preferences.
+
+    Writes samples.parquet, logps.parquet and summary.json.
+    """
+
+    def build(directory: Path) -> Mapping[str, object]:
+        from notus.evaluation.measure import measure
+        from notus.evaluation.results import summarize
+
+        samples, logps = measure(
+            recipe, str(model), label, heldout=heldout, seed=seed, progress=progress
+        )
+        write_frame(directory / "samples.parquet", samples)
+        write_frame(directory / "logps.parquet", logps)
+        summary = [asdict(result) for result in summarize(samples)]
+        write_json(directory / "summary.json", summary)
+        return {"samples": samples.height, "heldout": logps.height, "results": summary}
+
+    inputs: dict[str, Path | str] = {"model": model_digest(str(model))}
+    if heldout is not None:
+        inputs |= heldout.inputs
+    if recipe.prompts is not None:
+        inputs["prompts"] = recipe.prompts
+    config = recipe.model_dump(mode="json", exclude={"prompts", "resamples"})
+    return run_stage(
+        out,
+        stage="answers",
+        config={"seed": seed, "label": label, **config},
+        inputs=inputs,
+        build=build,
+        determinism="machine",
+    )
+
+
+def compare(recipe: Recipe, *, base: Path, tuned: Path, out: Path) -> StageResult:
+    """Compare two sets of answers, paired: results.json and samples.parquet."""
+
+    def build(directory: Path) -> Mapping[str, object]:
+        from notus.evaluation.preferences import rank
+        from notus.evaluation.results import Comparison, compare_pairs, compare_samples
+
+        samples = pl.concat([pl.read_parquet(d / "samples.parquet") for d in (base, tuned)])
+        logps = pl.concat([pl.read_parquet(d / "logps.parquet") for d in (base, tuned)])
+        settings = {"seed": recipe.seed, "resamples": recipe.evaluate.resamples}
+        parts = [compare_samples(samples, **settings), compare_pairs(rank(logps), **settings)]
+        everything = Comparison(
+            results=[r for part in parts for r in part.results],
+            paired=[p for part in parts for p in part.paired],
+        )
+        write_frame(directory / "samples.parquet", samples)
+        write_frame(directory / "pairs.parquet", rank(logps))
+        evaluate = recipe.evaluate.model_dump(mode="json", exclude={"prompts"})
+        content: dict[str, object] = dict(everything.as_dict())
+        content["settings"] = {"seed": recipe.seed, **evaluate}
+        write_json(directory / "results.json", content)
+        return {"paired": len(everything.paired)}
+
+    config = {"seed": recipe.seed, "resamples": recipe.evaluate.resamples}
+    inputs = {"base": base, "tuned": tuned}
+    return run_stage(out, stage="evaluate", config=config, inputs=inputs, build=build)

@@ -1,0 +1,81 @@
+"""What a training writes while it runs: metrics, progress, and marks on complete checkpoints."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+COMPLETE = "complete"
+"""Name of the file that ends a checkpoint: without it the checkpoint is not believed."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what, done, total)."""
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Find the newest complete checkpoint; incomplete ones are removed."""
+    complete = []
+    for path in folder.glob("checkpoint-*"):
+        if (path / COMPLETE).is_file():
+            complete.append(path)
+        else:
+            shutil.rmtree(path)
+    return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+class MetricsFile(TrainerCallback):
+    """Writes every log to metrics.jsonl, and none twice after a resume."""
+
+    def __init__(self, path: Path, progress: Progress | None) -> None:
+        self.path = path
+        self.progress = progress
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Drop rows beyond the step that training goes on from."""
+        lines = self.path.read_text("utf-8").splitlines() if self.path.is_file() else []
+        kept = [line for line in lines if _step_of(line) <= state.global_step]
+        self.path.write_text("".join(line + "\n" for line in kept), "utf-8")
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Append one row."""
+        row = {"step": state.global_step, "epoch": state.epoch, **(logs or {})}
+        if "loss" in row or "eval_loss" in row:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Draw the progress."""
+        if self.progress is not None:
+            self.progress("train", state.global_step, state.max_steps)
+
+
+class CompleteMark(TrainerCallback):
+    """Ends every checkpoint with a mark, once all its files are written."""
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Mark the checkpoint as complete."""
+        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        (folder / COMPLETE).touch()
+
+
+def _step_of(line: str) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return 2**62  # A line cut by a kill: drop it.

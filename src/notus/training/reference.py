@@ -1,0 +1,100 @@
+"""Reference log-probs: computed once for each completion, kept under content digests.
+
+A row's key is the digest of its tokens; a store's key is the digest of the reference's weights, its
+template and the type of its matrix products. Re-binarizing, another beta, later epochs and a killed
+run therefore cost no second reference pass, and any change in any of them misses.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from notus.scoring.score import score
+
+from notus.chat_template import template_digest
+from notus.models import Model, weights_digest
+from notus.scoring.tree import TokenTree
+from notus.store import write_frame
+
+TREES_PER_SHARD = 128
+
+SCHEMA = pl.Schema({"tokens": pl.String, "logp": pl.Float64, "num_tokens": pl.Int64})
+
+
+class ReferenceStore:
+    """A folder of log-probs under one reference model."""
+
+    def __init__(self, root: Path, model: Model, *, precision: str) -> None:
+        parts = [weights_digest(model.model), template_digest(model.tokenizer), precision]
+        self.key = hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+        self.directory = root / self.key
+        self.directory.mkdir(parents=True, exist_ok=True)
+        shards = sorted(self.directory.glob("*.parquet"))
+        self._logps: dict[str, float] = {}
+        if shards:
+            table = pl.concat([pl.read_parquet(path) for path in shards])
+            self._logps = dict(zip(table["tokens"], table["logp"], strict=True))
+
+    def add(self, rows: Sequence[tuple[str, float, int]]) -> None:
+        """Keep new log-probs; they are on disk when this returns."""
+        table = pl.DataFrame(list(rows), schema=SCHEMA, orient="row")
+        name = hashlib.sha256("".join(sorted(table["tokens"])).encode()).hexdigest()[:16]
+        write_frame(self.directory / f"{name}.parquet", table)
+        self._logps.update(zip(table["tokens"], table["logp"], strict=True))
+
+    def __contains__(self, tokens: str) -> bool:
+        return tokens in self._logps
+
+    def __getitem__(self, tokens: str) -> float:
+        return self._logps[tokens]
+
+
+def tokens_digest(prompt_ids: Sequence[int], completion_ids: Sequence[int]) -> str:
+    """Key of one completion behind one prompt (sha256 hex of both token lists)."""
+    border = np.array([len(prompt_ids)], dtype=np.int64)
+    ids = np.array([*prompt_ids, *completion_ids], dtype=np.int64)
+    return hashlib.sha256(border.tobytes() + ids.tobytes()).hexdigest()
+
+
+def reference_logps(
+    store: ReferenceStore,
+    model: Any,
+    groups: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]],
+    *,
+    max_tokens: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[list[float]]:
+    """Log-probs of completions under the reference, from the store where it has them.
+
+    Args:
+        store: Where they are kept.
+        model: The reference model.
+        groups: (prompt tokens, token lists of its completions).
+        max_tokens: Most tokens in one forward pass.
+        progress: Called with (groups so far, groups in all).
+
+    Returns:
+        For each group the summed log-prob of each completion, in nats.
+    """
+    keys = [[tokens_digest(prompt, c) for c in completions] for prompt, completions in groups]
+    missing = [i for i, row in enumerate(keys) if any(key not in store for key in row)]
+    for start in range(0, len(missing), TREES_PER_SHARD):
+        chunk = missing[start : start + TREES_PER_SHARD]
+        trees = [completion_tree(*groups[i]) for i in chunk]
+        scores = score(model, trees, max_tokens=max_tokens)
+        flat = [key for i in chunk for key in keys[i]]
+        values = zip(flat, scores.logps.tolist(), scores.num_tokens.tolist(), strict=True)
+        # Two equal completions share a key; one row is enough.
+        store.add(list({key: (key, logp, n) for key, logp, n in values}.values()))
+        if progress is not None:
+            progress(len(groups) - len(missing) + start + len(chunk), len(groups))
+    return [[store[key] for key in row] for row in keys]
+
+
+def completion_tree(prompt_ids: Sequence[int], completions: Sequence[Sequence[int]]) -> TokenTree:
+    """One prompt and its completions as a tree that scores the completions alone."""
+    sequences = [[*prompt_ids, *completion] for completion in completions]
+    return TokenTree.from_sequences(sequences, [len(prompt_ids)] * len(sequences))

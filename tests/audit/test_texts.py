@@ -1,0 +1,58 @@
+"""Texts that read the same."""
+
+import sys
+import unicodedata
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+
+from notus.audit.texts import _MARKS, folded, text_keys
+
+pieces = st.lists(st.sampled_from(["e", "\u0301", "\u00e9", " ", "\n", ".", ",", "1", "q", "a "]))
+
+
+def fold(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+@given(st.lists(pieces.map("".join), max_size=6))
+def test_folded(texts: list[str]) -> None:
+    found = pl.DataFrame({"text": texts}, schema={"text": pl.String}).select(folded(pl.col("text")))
+    assert found["text"].to_list() == [fold(text) for text in texts]
+
+
+def test_folding_never_changes_how_often_a_mark_occurs() -> None:
+    """Over all of Unicode: no other character composes to a mark, and no mark to another."""
+    for point in range(sys.maxunicode + 1):
+        character = chr(point)
+        for form in ("NFC", "NFD"):
+            changed = unicodedata.normalize(form, character)
+            if changed != character:
+                assert not set(changed) & set(_MARKS), hex(point)
+                assert character not in _MARKS
+    combining = [chr(p) for p in range(sys.maxunicode + 1) if unicodedata.combining(chr(p))]
+    for mark in _MARKS:
+        for accent in combining:
+            assert mark in unicodedata.normalize("NFC", mark + accent)
+
+
+@given(texts=st.lists(pieces.map("".join).filter(str.strip), min_size=1, max_size=8))
+def test_keys_agree_with_folding(make_feedback: Callable[[Any], Any], texts: list[str]) -> None:
+    feedback = make_feedback({"?": [(str(i), text, {}) for i, text in enumerate(texts)]})
+    keys = feedback.completions.collect().join(text_keys(feedback.completions), on="completion_id")
+    by_text = dict(zip(keys["text"], keys["key"], strict=True))
+    assert keys.height == len(texts)
+    for one in texts:
+        for other in texts:
+            assert (by_text[one] == by_text[other]) == (fold(one) == fold(other))
+
+
+def test_keys_are_null_for_nobody(make_feedback: Callable[[Any], Any]) -> None:
+    feedback = make_feedback({"?": [("a", "one, two.", {}), ("b", "three", {})], "!": []})
+    keys = text_keys(feedback.completions)
+    assert keys["key"].null_count() == 0
+    assert keys["key"].n_unique() == 2
+    assert keys.schema["key"] == pl.UInt64

@@ -1,0 +1,114 @@
+"""Rows from files: good lines, bad lines, and damaged files."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from notus.data import streams
+from notus.data.parsed import Refusal
+from notus.data.streams import read_batches
+from notus.errors import DataError
+
+
+def rows_of(path: Path) -> list[tuple[int, object]]:
+    return [row for rows, _ in read_batches(path) for row in rows]
+
+
+def test_lines_are_numbered_and_blank_ones_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n\n  \n[2]\n"three"')
+    assert rows_of(path) == [(1, {"a": 1}), (4, [2]), (5, "three")]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"a": "cut of', "not valid JSON: Unterminated string"),
+        (b"{'a': 1}", "not valid JSON: Expecting property name"),
+        (b"[" * 100_000, "not valid JSON: maximum recursion depth"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "not valid JSON: Exceeds the limit"),
+        (b'{"a": "\xff"}', "not UTF-8: invalid start byte"),
+        (b'{"a": "\xed\xa0\x80"}', "not UTF-8: invalid continuation byte"),
+        (b'{"a": "\\ud800"}', "not valid Unicode: half of a surrogate pair"),
+        (b'{"a": "\\uDFFF"}', "not valid Unicode: half of a surrogate pair"),
+    ],
+    ids=["truncated", "quotes", "deep", "huge number", "latin-1", "surrogate", "escape", "ESCAPE"],
+)
+def test_a_bad_line_is_refused_and_the_next_one_read(
+    tmp_path: Path, line: bytes, reason: str
+) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(line + b'\n{"a": 1}\n')
+    (first, refusal), second = rows_of(path)
+    assert second == (2, {"a": 1})
+    assert first == 1
+    assert isinstance(refusal, Refusal)
+    assert refusal.level == "row"
+    assert refusal.reason.startswith(reason)
+
+
+def test_whole_surrogate_pairs_are_characters(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b'{"a": "\\ud83d\\ude00"}')
+    assert rows_of(path) == [(1, {"a": "\U0001f600"})]
+
+
+def test_nan_is_null(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"a": NaN, "b": -Infinity}')
+    assert rows_of(path) == [(1, {"a": None, "b": None})]
+
+
+@given(
+    rows=st.lists(st.dictionaries(st.text(), st.text(), max_size=3), max_size=9),
+    size=st.integers(1, 4),
+)
+def test_all_kinds_of_files_give_the_same_rows_in_any_batches(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], size: int
+) -> None:
+    folder = tmp_path_factory.mktemp("rows")
+    text = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    (folder / "x.jsonl").write_bytes(text)
+    (folder / "x.jsonl.gz").write_bytes(gzip.compress(text))
+    columns = {"json": [json.dumps(row) for row in rows]}
+    pl.DataFrame(columns, schema={"json": pl.String}).write_parquet(folder / "x.parquet")
+    expected = list(enumerate(rows, start=1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams, "BATCH_ROWS", size)
+        for name in ("x.jsonl", "x.jsonl.gz"):
+            batches = list(read_batches(folder / name))
+            assert [row for part, _ in batches for row in part] == expected
+            assert all(len(part) <= size for part, _ in batches)
+            positions = [position for _, position in batches]
+            assert positions == sorted(positions)
+            assert positions[-1] == (folder / name).stat().st_size
+        found = [(n, json.loads(row["json"])) for n, row in rows_of(folder / "x.parquet")]  # type: ignore[index]
+        assert found == expected
+
+
+def test_parquet_tells_its_position_in_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pl.DataFrame({"a": range(5000)}).write_parquet(path)
+    positions = [position for _, position in read_batches(path)]
+    size = path.stat().st_size
+    assert positions == [size * 2000 // 5000, size * 4000 // 5000, size]
+
+
+def test_a_cut_gzip_file_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"a": 1}\n' * 1000)[:-20])
+    with pytest.raises(DataError, match=r"damaged file: .*\n.*complete file\n.*x\.jsonl\.gz"):
+        rows_of(path)
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.jsonl.gz"])
+def test_a_file_that_is_no_such_file_is_an_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"what is this? nothing we know")
+    with pytest.raises(DataError, match=f"damaged file: .*\n.*\n.*{name}"):
+        rows_of(tmp_path / name)
