@@ -19,13 +19,14 @@ def run(tool: Path, folder: Path) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def function(name: str, lines: int, comment: str = "") -> str:
-    """A function of exactly so many lines, the `def` line included."""
-    return f"def {name}():{comment}\n" + "    x = 1\n" * (lines - 1)
+def function(name: str, code: int, docstring: int = 0) -> str:
+    """A function of so many lines of code, the `def` line included, and of docstring."""
+    text = '    """Say."""\n' if docstring == 1 else '    """Say.\n' + "\n" * (docstring - 2) + '    """\n'
+    return f"def {name}():\n" + (text if docstring else "") + "    x = 1\n" * (code - 1)
 
 
 def test_what_fits_passes(tmp_path: Path) -> None:
-    body = function("short", 40) + function("reasoned", 60, "  # long: a table of cases")
+    body = function("short", 40, docstring=1) + function("explained", 40, docstring=20)
     filler = "# filler\n" * (300 - body.count("\n"))
     (tmp_path / "module.py").write_text(body + filler)
     assert run(SIZE, tmp_path) == (0, "check_size: 1 modules fit\n")
@@ -35,8 +36,11 @@ def test_what_fits_passes(tmp_path: Path) -> None:
     ("text", "finding"),
     [
         (function("f", 41), ":1: f has 41 lines, at most 40"),
-        (function("f", 61, "  # long: why"), ":1: f has 61 lines, at most 60"),
-        (function("f", 41, "  # long:"), ":1: f has 41 lines, at most 40"),
+        (function("f", 41, docstring=1), ":1: f has 41 lines, at most 40"),
+        (
+            function("f", 40, docstring=21),
+            ":1: f and its docstring have 61 lines, at most 60",
+        ),
         ("# filler\n" * 301, ": 301 lines, at most 300"),
         ("async " + function("f", 41), ":1: f has 41 lines, at most 40"),
         (

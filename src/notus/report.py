@@ -20,7 +20,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from notus import plots
 from notus.data.schema import ASPECTS, OVERALL
 from notus.directories import write_atomically
-from notus.run_facts import MODES, PARTS, RunFacts, read_run
+from notus.results import MODES, PARTS
+from notus.run_facts import RunFacts, read_run
 from notus.store import read_table
 from notus.words import FILTERS, headline, held_out
 

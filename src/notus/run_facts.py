@@ -15,14 +15,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 import yaml
-from pydantic import BaseModel, ConfigDict
 
 from notus.errors import IncompleteError, explain
 from notus.manifest import Manifest
+from notus.results import MODES, Paired, Part, Result, Row
 from notus.store import read_manifest, read_table
 
 FOLDERS = (
@@ -36,61 +36,6 @@ FOLDERS = (
     "evaluation",
 )
 """Stage directories of a run, in the order of the flow."""
-MODES = ("greedy", "sampled")
-UNSEEN = "unseen:"
-
-Part = Literal["overall", "families", "unseen"]
-PARTS: tuple[Part, ...] = ("overall", "families", "unseen")
-
-
-class Row(BaseModel):
-    """A row of results.json; keys that only other readers need are passed over."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    benchmark: str
-    metric: str
-    mode: str | None = None
-    family: str | None = None
-    """None: all families that training saw; "unseen:NAME": one that it never saw."""
-    n: int
-
-    @property
-    def part(self) -> Part:
-        """Which part of the results this row belongs to; the main number is "overall"."""
-        if self.family is None:
-            return "overall"
-        return "unseen" if self.family.startswith(UNSEEN) else "families"
-
-    @property
-    def label(self) -> str:
-        """The family in words."""
-        return (self.family or "all families").removeprefix(UNSEEN).replace("_", " ")
-
-
-class Result(Row):
-    """One number of one model, as shares of 1."""
-
-    model: str
-    value: float
-    low: float
-    high: float
-
-
-class Paired(Row):
-    """The tuned model against its base on the same items, as shares of 1."""
-
-    base: float
-    tuned: float
-    difference: float
-    low: float
-    high: float
-    p_value: float | None = None
-    """McNemar's; None where an item's outcome is not pass or fail."""
-    gained: int
-    lost: int
-    num_clusters: int
-    verdict: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,7 @@ class StageResult:
     reused: bool
 
 
-def run_stage(
+def run_stage(  # long: one transaction, to be read as a whole
     out: Path,
     *,
     stage: str,

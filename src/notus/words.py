@@ -6,7 +6,8 @@ stands with its n.
 
 from collections.abc import Callable
 
-from notus.run_facts import Paired, RunFacts
+from notus.results import Paired
+from notus.run_facts import RunFacts
 
 MINUS = "\u2212"
 SPACE = "\u00a0"

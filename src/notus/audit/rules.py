@@ -49,7 +49,7 @@ def score_conflict(feedback: Feedback) -> pl.DataFrame:
             bug=(pl.col("overall") == pl.col("overall_max"))
             & (pl.col("rating") <= 0.75 * pl.col("rating_min") + 0.25 * pl.col("rating_max")),
         )
-        .with_columns(distance=(pl.col("overall_rank") - pl.col("rating_rank")).abs())
+        .with_columns(distance=(pl.col("overall_rank") - pl.col("rating_rank")).abs().round(9))
         .filter((pl.col("distance") > CONFLICT) | pl.col("bug"))
     )
     evidence = pl.format(
@@ -179,8 +179,11 @@ def _mean(feedback: Feedback, aspects: tuple[str, ...], name: str) -> pl.LazyFra
 
 
 def _percentile(name: str) -> pl.Expr:
-    """Percentile rank in 0..1; equal values share the middle of their ranks."""
-    return (pl.col(name).rank("average") - 0.5) / pl.len()
+    """Percentile rank in 0..1; equal values share the middle of their ranks.
+
+    Rounded, because the last bit of Polars' quotient depends on how it splits the column.
+    """
+    return ((pl.col(name).rank("average") - 0.5) / pl.len()).round(9)
 
 
 def _issues(

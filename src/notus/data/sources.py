@@ -1,7 +1,7 @@
 """Ingest: stream a source of feedback into the four tables, refusing what cannot be believed.
 
-One batch of rows is in memory at a time, beside 16 bytes a prompt and completion that tell
-duplicates, so a million completions need far less than 4 GiB. Each refused item is a row of the
+One batch of rows is in memory at a time, beside the ids so far that tell duplicates (about 100
+bytes each), so a million completions need far less than 4 GiB. Each refused item is a row of the
 table `refused`; too many of them stop the stage, because then the source is not what it seems.
 """
 
@@ -26,7 +26,7 @@ from notus.data.schema import (
     prompt_id,
     raw_text,
 )
-from notus.data.streams import SUFFIXES, read_batches
+from notus.data.streams import read_batches, source_files
 from notus.errors import DataError, UsageError, explain
 from notus.manifest import file_digest
 from notus.store import StageResult, TableWriter, run_stage
@@ -85,27 +85,6 @@ def ingest(
 
     config = {"format": format, "max_refused": max_refused}
     return run_stage(out, stage=STAGE, config=config, inputs=dict(digests), build=build)
-
-
-def source_files(source: Path) -> list[Path]:
-    """List the files of a source, sorted by name.
-
-    Raises:
-        DataError: nothing there, or nothing that can be read.
-    """
-    files = [source] if source.is_file() else sorted(source.glob("*"))
-    found = [path for path in files if path.name.endswith(SUFFIXES)]
-    if not found:
-        kinds = ", ".join(path.name for path in files[:5])
-        raise DataError(
-            explain(
-                found=f"no file of feedback ({kinds or 'nothing there'})",
-                expected=f"a file that ends in {', '.join(SUFFIXES)}, or a directory of them",
-                where=str(source),
-                remedy="check the path; rewrite other formats as one JSON object a line",
-            )
-        )
-    return found
 
 
 def detect(files: Sequence[Path]) -> str:

@@ -1,4 +1,4 @@
-"""Rows of a JSONL, gzipped JSONL or Parquet file, a batch at a time."""
+"""The files of a source and their rows: JSONL, gzipped JSONL or Parquet, a batch at a time."""
 
 import gzip
 import json
@@ -17,6 +17,27 @@ SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 BATCH_ROWS = 2000
 
 Rows = list[tuple[int, object]]
+
+
+def source_files(source: Path) -> list[Path]:
+    """List the files of a source, sorted by name.
+
+    Raises:
+        DataError: nothing there, or nothing that can be read.
+    """
+    files = [source] if source.is_file() else sorted(source.glob("*"))
+    found = [path for path in files if path.name.endswith(SUFFIXES)]
+    if not found:
+        kinds = ", ".join(path.name for path in files[:5])
+        raise DataError(
+            explain(
+                found=f"no file of feedback ({kinds or 'nothing there'})",
+                expected=f"a file that ends in {', '.join(SUFFIXES)}, or a directory of them",
+                where=str(source),
+                remedy="check the path; rewrite other formats as one JSON object a line",
+            )
+        )
+    return found
 
 
 def read_batches(path: Path) -> Iterator[tuple[Rows, int]]:

@@ -11,11 +11,11 @@ Two numbers, both a share of pairs with ties counted half:
 from collections.abc import Callable
 
 import polars as pl
-from notus.scoring.score import score
 
 from notus.chat_template import Encoder, encode_pairs
 from notus.data.schema import Feedback
 from notus.models import Model
+from notus.scoring.score import score
 from notus.scoring.tree import TokenTree
 
 LOGPS_SCHEMA = pl.Schema(

@@ -5,53 +5,13 @@ the main number.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+
+from notus.results import UNSEEN, Paired, Result
 from notus.stats import Estimate, mcnemar_exact, mean_interval, paired_bootstrap, wilson
-
-SIGNIFICANCE = 0.05
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """One number of one model."""
-
-    benchmark: str
-    metric: str
-    mode: str | None
-    family: str | None
-    model: str
-    value: float
-    standard_error: float
-    low: float
-    high: float
-    n: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Paired:
-    """The same items under two models."""
-
-    benchmark: str
-    metric: str
-    mode: str | None
-    family: str | None
-    base: float
-    tuned: float
-    difference: float
-    low: float
-    high: float
-    p_value: float | None
-    """Exact McNemar test; null where an item's outcome is not 0 or 1."""
-    gained: int
-    lost: int
-    n: int
-    """Number of items (prompts or pairs)."""
-    num_clusters: int
-    """Number of independent groups of items that the bootstrap resampled."""
-    verdict: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +24,8 @@ class Comparison:
     def as_dict(self) -> dict[str, list[dict[str, object]]]:
         """Plain rows, for JSON."""
         return {
-            "results": [asdict(result) for result in self.results],
-            "paired": [asdict(paired) for paired in self.paired],
+            "results": [result.model_dump() for result in self.results],
+            "paired": [paired.model_dump() for paired in self.paired],
         }
 
 
@@ -138,7 +98,7 @@ def _groups(items: pl.DataFrame) -> list[tuple[str | None, pl.DataFrame]]:
     for name in sorted(seen["family"].unique()):
         groups.append((name, seen.filter(pl.col("family") == name)))
     for name in sorted(unseen["family"].unique()):
-        groups.append((f"unseen:{name}", unseen.filter(pl.col("family") == name)))
+        groups.append((f"{UNSEEN}{name}", unseen.filter(pl.col("family") == name)))
     return groups
 
 

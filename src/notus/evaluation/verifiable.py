@@ -80,17 +80,11 @@ def answer_prompts(
             seed=seed * 1_009 + number,
             progress=report,
         )
+        names = {"model": label, "mode": "greedy" if greedy else "sampled"}
         for prompt, answer in zip(prompts.iter_rows(named=True), answers, strict=True):
             rendered = render_prompt(model.tokenizer, prompt["messages"])
-            rows.append(
-                {
-                    "model": label,
-                    "mode": "greedy" if greedy else "sampled",
-                    "sample": max(0, number - 1),
-                    "rendered": rendered,
-                    **_check(prompt, answer),
-                }
-            )
+            place = {"sample": max(0, number - 1), "rendered": rendered}
+            rows.append({**names, **place, **_check(prompt, answer)})
     return pl.DataFrame(rows, schema=SAMPLES_SCHEMA)
 
 

@@ -21,177 +21,170 @@ class Case:
     """Stems, one of which an answer on the topic has; empty where any words are on topic."""
 
 
+Cases = Callable[[Split], Sequence[Case]]
+
+
 def require(check: str, **params: Any) -> Constraint:
     """A constraint, written short."""
     return {"check": check, "params": params}
 
 
-def _on_topic(*constraints: Constraint) -> Callable[[Split], list[Case]]:
-    """Cases over the topics, with the same constraints for each."""
+def about(*constraints: Constraint) -> Cases:
+    """One case a topic, with the same constraints for each."""
 
     def make(split: Split) -> list[Case]:
         return [
-            _topic_case(topic, stems, {}, constraints)
-            for topic, stems in topics.TOPICS[split].items()
+            _topic(topic, stems, {}, constraints) for topic, stems in topics.TOPICS[split].items()
         ]
 
     return make
 
 
-def _topic_case(
-    topic: str, stems: str, fields: Mapping[str, Any], constraints: Sequence[Constraint]
-) -> Case:
+def _topic(topic, stems, fields, constraints):
     found = stems.split()
     return Case(
-        fields={"topic": topic, "TOPIC": topic.upper(), **fields},
+        fields={"topic": topic, **fields},
         constraints=[*constraints, require("mentions", stems=found)],
         keywords=found,
     )
 
 
-def word_limit(split: Split) -> list[Case]:
-    limits = {"train": (8, 10, 12, 15), "test": (9, 11, 14)}[split]
+def limited(limits, *constraints: Constraint) -> Cases:
+    def make(split: Split) -> list[Case]:
+        return [
+            _topic(
+                topic, stems, {"limit": limit, "above": limit + 1},
+                [require("max_words", limit=limit), *constraints],
+            )
+            for topic, stems in topics.TOPICS[split].items()
+            for limit in limits[split]
+        ]
+
+    return make
+
+
+def opener(split: Split) -> list[Case]:
+    phrases = {
+        "train": ("Once upon a time", "Long ago", "One sunny morning"),
+        "test": ("One day", "Last night", "In a faraway land"),
+    }[split]
     return [
-        _topic_case(
-            topic,
-            stems,
-            {"limit": limit, "above": limit + 1},
-            [require("max_words", limit=limit), require("min_words", limit=3)],
-        )
+        _topic(topic, stems, {"opener": phrase},
+               [require("starts_with", phrase=phrase), require("max_sentences", limit=2)])
         for topic, stems in topics.TOPICS[split].items()
-        for limit in limits
+        for phrase in phrases
     ]
 
 
-def _phrased(field: str, check: str, phrases: Mapping[Split, Sequence[str]]):
-    def make(split: Split) -> list[Case]:
-        return [
-            _topic_case(
-                topic,
-                stems,
-                {field: phrase},
-                [
-                    require(check, phrase=phrase),
-                    require("max_words", limit=30),
-                    require("min_words", limit=6),
-                ],
-            )
-            for topic, stems in topics.TOPICS[split].items()
-            for phrase in phrases[split]
-        ]
-
-    return make
+def include_word(split: Split) -> list[Case]:
+    return [
+        Case(
+            fields={"word": word},
+            constraints=[require("includes_words", required=[word]),
+                         require("num_sentences", count=1), require("max_words", limit=20)],
+            keywords=[word],
+        )
+        for word in topics.WORDS[split]
+    ]
 
 
-def _grouped(check: str, counts: Mapping[Split, Sequence[int]], *extra: Constraint):
-    words = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
-
-    def make(split: Split) -> list[Case]:
-        return [
-            Case(
-                fields={"group": group, "count": words[count]},
-                constraints=[require(check, count=count), *extra],
-                keywords=[],
-            )
-            for group in topics.GROUPS[split]
-            for count in counts[split]
-        ]
-
-    return make
-
-
-def include_words(split: Split) -> list[Case]:
-    pools = {
-        "train": "garden letter river music window kitchen doctor winter horse market "
-        "bridge teacher candle".split(),
-        "test": "forest pencil island dinner mountain piano".split(),
-    }[split]
+def include_two(split: Split) -> list[Case]:
+    pool = topics.WORDS[split]
     return [
         Case(
             fields={"first": first, "second": second},
-            constraints=[
-                require("includes_words", required=[first, second]),
-                require("num_sentences", count=1),
-                require("max_words", limit=25),
-            ],
+            constraints=[require("includes_words", required=[first, second]),
+                         require("num_sentences", count=1), require("max_words", limit=25)],
             keywords=[first, second],
         )
-        for first in pools
-        for second in pools
-        if first != second
+        for first in pool for second in pool if first != second
     ]
 
 
 def exclude_word(split: Split) -> list[Case]:
     return [
-        _topic_case(
-            topic,
-            topics.TOPICS[split][topic],
-            {"barred": barred},
-            [require("excludes_words", barred=[barred]), require("max_words", limit=30)],
-        )
+        _topic(topic, topics.TOPICS[split][topic], {"barred": barred},
+               [require("excludes_words", barred=[barred]), require("num_sentences", count=1), require("max_words", limit=30)])
         for topic, barred in topics.BARRED[split].items()
+    ]
+
+
+def numbered(split: Split) -> list[Case]:
+    words = {3: "three", 4: "four", 5: "five"}
+    return [
+        Case(fields={"group": group, "count": words[count]},
+             constraints=[require("numbered_list", count=count), require("max_words", limit=8 * count)], keywords=[])
+        for group in topics.GROUPS[split]
+        for count in {"train": (3, 5), "test": (4,)}[split]
+    ]
+
+
+def thanks(split: Split) -> list[Case]:
+    return [
+        Case(fields={"person": person, "gift": gift},
+             constraints=[require("mentions", stems=["thank", "grateful", "appreciat"]),
+                          require("max_words", limit=25), require("min_words", limit=4)],
+             keywords=["thank", "grateful", "appreciat"])
+        for person in topics.PEOPLE[split] for gift in topics.GIFTS[split]
+    ]
+
+
+def greeting(split: Split) -> list[Case]:
+    return [
+        Case(fields={"person": person},
+             constraints=[require("ends_with_exclamation"), require("max_words", limit=30),
+                          require("mentions", stems=["birthday"])],
+             keywords=["birthday"])
+        for person in topics.PEOPLE[split]
+    ]
+
+
+def tip(split: Split) -> list[Case]:
+    return [
+        Case(fields={"activity": activity},
+             constraints=[require("num_sentences", count=1), require("max_words", limit=20),
+                          require("min_words", limit=3)],
+             keywords=[])
+        for activity in topics.ACTIVITIES[split]
     ]
 
 
 def opposite(split: Split) -> list[Case]:
     return [
-        Case(
-            fields={"word": word},
-            constraints=[
-                require("answer_word", accepted=answers.split(), rejected=[]),
-                require("max_words", limit=1),
-            ],
-            keywords=answers.split(),
-        )
+        Case(fields={"word": word},
+             constraints=[require("answer_word", accepted=answers.split(), rejected=[]),
+                          require("max_words", limit=15)],
+             keywords=answers.split())
         for word, answers in topics.OPPOSITES[split].items()
     ]
 
 
-def _pairs(split: Split, low: int, high: int) -> list[tuple[int, int]]:
-    # Training operands are odd-tens, test operands even-tens: no operand is in both.
-    tens = {"train": 0, "test": 1}[split]
-    pool = [n for n in range(low, high) if (n // 3) % 2 == tens]
+def _pool(split: Split, low: int, high: int) -> list[int]:
+    # Threes alternate between the splits: no number is in both.
+    turn = {"train": 0, "test": 1}[split]
+    return [n for n in range(low, high) if (n // 3) % 2 == turn]
+
+
+def _pairs(split, low, high):
+    pool = _pool(split, low, high)
     return [(a, b) for a in pool for b in pool if a != b]
-
-
-def yes_no(split: Split) -> list[Case]:
-    return [
-        Case(
-            fields={"left": a, "right": b},
-            constraints=[
-                require(
-                    "answer_word",
-                    accepted=["yes" if a > b else "no"],
-                    rejected=["no" if a > b else "yes"],
-                ),
-                require("max_words", limit=1),
-            ],
-            keywords=["yes", "no"],
-        )
-        for a, b in _pairs(split, 3, 99)
-    ]
 
 
 def addition(split: Split) -> list[Case]:
     return [
-        Case(
-            fields={"left": a, "right": b},
-            constraints=[require("answer_number", value=a + b), require("max_words", limit=3)],
-            keywords=[str(a + b)],
-        )
-        for a, b in _pairs(split, 3, 30)
+        Case(fields={"left": a, "right": b},
+             constraints=[require("answer_number", value=a + b), require("max_words", limit=20)],
+             keywords=[str(a + b)])
+        for a, b in _pairs(split, 2, 24)
     ]
 
 
 def larger(split: Split) -> list[Case]:
     return [
-        Case(
-            fields={"left": a, "right": b},
-            constraints=[require("answer_number", value=max(a, b)), require("max_words", limit=1)],
-            keywords=[str(a), str(b)],
-        )
-        for a, b in _pairs(split, 10, 99)
+        Case(fields={"left": a, "right": b},
+             constraints=[require("first_number", value=max(a, b)), require("max_words", limit=15)],
+             keywords=[str(a), str(b)])
+        for a, b in _pairs(split, 3, 60)
     ]
 
 
@@ -205,33 +198,25 @@ def counting(split: Split) -> list[Case]:
         for count in range(2, 6):
             items = [pool[(start + k) % len(pool)] for k in range(count)]
             cases.append(
-                Case(
-                    fields={"items": ", ".join(items)},
-                    constraints=[
-                        require("answer_number", value=count),
-                        require("max_words", limit=3),
-                    ],
-                    keywords=[str(count)],
-                )
-            )
+                Case(fields={"items": ", ".join(items)},
+                     constraints=[require("answer_number", value=count), require("max_words", limit=20)],
+                     keywords=[str(count)]))
     return cases
 
 
 def sort_numbers(split: Split) -> list[Case]:
-    pairs = _pairs(split, 3, 60)
+    pool = _pool(split, 1, 30)
     cases = []
-    for index, (a, b) in enumerate(pairs):
-        c = pairs[(index * 7 + 5) % len(pairs)][0]
-        if c in (a, b) or a < b < c:
-            continue
-        items = sorted((a, b, c))
-        cases.append(
-            Case(
+    for index, a in enumerate(pool):
+        for step in (3, 5, 7, 8):
+            b, c = pool[(index + step) % len(pool)], pool[(index + 2 * step + 1) % len(pool)]
+            if len({a, b, c}) < 3 or a < b < c:
+                continue
+            items = sorted((a, b, c))
+            cases.append(Case(
                 fields={"items": f"{a}, {b}, {c}"},
-                constraints=[require("sorted_list", items=[str(i) for i in items])],
-                keywords=[str(a), str(b), str(c)],
-            )
-        )
+                constraints=[require("last_numbers", values=items), require("max_words", limit=25)],
+                keywords=[str(a), str(b), str(c)]))
     return cases
 
 
@@ -242,101 +227,87 @@ def sequence(split: Split) -> list[Case]:
             if (index % 3 == 1) != (split == "test"):
                 continue
             following = names[(index + 1) % len(names)]
-            cases.append(
-                Case(
-                    fields={"kind": kind, "word": name},
-                    constraints=[
-                        require("answer_word", accepted=[following], rejected=[]),
-                        require("max_words", limit=1),
-                    ],
-                    keywords=[following],
-                )
-            )
+            cases.append(Case(
+                fields={"kind": kind, "word": name},
+                constraints=[require("answer_word", accepted=[following],
+                             rejected=[n for n in names if n not in (name, following)]),
+                             require("max_words", limit=15)],
+                keywords=[following]))
     return cases
 
 
-UNKNOWABLE: Mapping[Split, Sequence[str]] = {
-    "train": (
-        "What did I eat for breakfast today?",
-        "What number am I thinking of?",
-        "What is my sister's name?",
-        "What color is my front door?",
-        "How many coins are in my pocket?",
-        "Where did I park my car?",
-        "What is my neighbor's phone number?",
-        "Who will win the lottery tomorrow?",
-        "What is the name of my cat?",
-        "What did my boss say to me yesterday?",
-        "How old is my best friend?",
-        "What am I wearing right now?",
-    ),
-    "test": (
-        "What is my favorite song?",
-        "How tall is my uncle?",
-        "Which book is on my desk?",
-        "What did I dream last night?",
-        "What is my dog called?",
-        "What time did I wake up today?",
-    ),
-}
+def classify(split: Split) -> list[Case]:
+    cases = []
+    for options, things in topics.CLASSES[split].items():
+        names = [o.split()[-1] for o in options.split("|")]
+        shown = ", ".join(options.split("|")[:-1]) + " or " + options.split("|")[-1]
+        for name, thing in ((n, t) for n, ts in zip(names, things) for t in ts):
+            cases.append(Case(
+                fields={"thing": thing, "options": shown},
+                constraints=[require("answer_word", accepted=[name], rejected=[n for n in names if n != name]),
+                             require("max_words", limit=20)],
+                keywords=[name]))
+    return cases
 
 
-def unknowable(split: Split) -> list[Case]:
+def sentiment(split: Split) -> list[Case]:
     return [
-        Case(
-            fields={"question": question, "lower": question[0].lower() + question[1:]},
-            constraints=[require("admits_unknown"), require("max_words", limit=30)],
-            keywords=[],
-        )
-        for question in UNKNOWABLE[split]
+        Case(fields={"review": review},
+             constraints=[require("answer_word", accepted=[label],
+                          rejected=[{"positive": "negative", "negative": "positive"}[label]]),
+                          require("max_words", limit=25)],
+             keywords=["positive", "negative"])
+        for label, reviews in topics.REVIEWS[split].items() for review in reviews
     ]
 
 
-def json_case(split: Split) -> list[Case]:
-    things = {
-        "train": "a banana,a tomato,the sky,a fire truck,grass,a lemon,snow,coal,a carrot,"
-        "a strawberry,an elephant,milk",
-        "test": "an orange,blood,the sun,a frog,chocolate,a cloud",
-    }[split].split(",")
+def color(split: Split) -> list[Case]:
     return [
-        Case(
-            fields={"thing": thing},
-            constraints=[require("json_object", keys=["name", "color"])],
-            keywords=[thing.split()[-1]],
-        )
-        for thing in things
+        Case(fields={"thing": thing},
+             constraints=[require("answer_word", accepted=colors.split(), rejected=[]),
+                          require("max_words", limit=15)],
+             keywords=colors.split())
+        for thing, colors in topics.COLORS[split].items()
     ]
+
+
+def _unknowable(pool) -> Cases:
+    def make(split: Split) -> list[Case]:
+        return [
+            Case(fields={"question": question, "lower": question[0].lower() + question[1:]},
+                 constraints=[require("admits_unknown"), require("max_words", limit=35)],
+                 keywords=[])
+            for question in pool[split]
+        ]
+    return make
 
 
 IF, TRUTH, HONESTY = "instruction_following", "truthfulness", "honesty"
-CASES: dict[str, tuple[str, Callable[[Split], Sequence[Case]]]] = {
-    "word_limit": (IF, word_limit),
-    "one_sentence": (IF, _on_topic(require("num_sentences", count=1), require("max_words", limit=25))),
-    "two_sentences": (IF, _on_topic(require("num_sentences", count=2))),
-    "bullets": (IF, _grouped("num_bullets", {"train": (3, 5), "test": (4,)})),
-    "numbered": (IF, _grouped("numbered_list", {"train": (3, 5), "test": (4,)})),
-    "comma_list": (IF, _grouped("comma_list", {"train": (3, 5), "test": (4,)})),
-    "lowercase": (IF, _on_topic(require("all_lowercase"))),
-    "uppercase": (IF, _on_topic(require("all_uppercase"))),
-    "starts_with": (IF, _phrased("opener", "starts_with", {
-        "train": ("Honestly", "Surely", "Well", "Today", "Everyone"),
-        "test": ("Clearly", "Often", "People")})),
-    "ends_with": (IF, _phrased("closer", "ends_with", {
-        "train": ("That is all.", "Have a nice day.", "The end.", "Good luck."),
-        "test": ("Over and out.", "See you soon.", "Thank you.")})),
-    "ends_question": (IF, _on_topic(require("ends_with_question"), require("max_words", limit=40))),
-    "exclamation": (IF, _on_topic(require("ends_with_exclamation"), require("max_words", limit=30))),
-    "include_words": (IF, include_words),
+CASES: dict[str, tuple[str, Cases]] = {
+    "word_limit": (IF, limited({"train": (12, 15, 20), "test": (14, 18)}, require("min_words", limit=3))),
+    "one_sentence": (IF, about(require("num_sentences", count=1), require("max_words", limit=25))),
+    "two_sentences": (IF, about(require("max_sentences", limit=2))),
+    "no_commas": (IF, about(require("no_commas"), require("num_sentences", count=1))),
     "exclude_word": (IF, exclude_word),
-    "no_commas": (IF, _on_topic(require("no_commas"), require("min_words", limit=8))),
-    "quoted": (IF, _on_topic(require("quoted"), require("max_words", limit=25))),
-    "opposite": (TRUTH, opposite),
-    "yes_no": (TRUTH, yes_no),
+    "include_word": (IF, include_word),
+    "include_two": (IF, include_two),
+    "quoted": (IF, about(require("quoted"), require("max_words", limit=20))),
+    "question": (IF, about(require("num_sentences", count=1), require("ends_with_question"), require("max_words", limit=20))),
+    "numbered": (IF, numbered),
+    "opener": (IF, opener),
+    "thanks": (IF, thanks),
+    "greeting": (IF, greeting),
+    "tip": (IF, tip),
+    "headline": (IF, limited({"train": (6, 8, 12), "test": (7, 10)}, require("one_line"))),
     "addition": (TRUTH, addition),
     "larger": (TRUTH, larger),
     "counting": (TRUTH, counting),
     "sort_numbers": (TRUTH, sort_numbers),
     "sequence": (TRUTH, sequence),
-    "unknowable": (HONESTY, unknowable),
-    "json": (IF, json_case),
+    "opposite": (TRUTH, opposite),
+    "classify": (TRUTH, classify),
+    "sentiment": (TRUTH, sentiment),
+    "color": (TRUTH, color),
+    "live": (HONESTY, _unknowable(topics.LIVE)),
+    "private": (HONESTY, _unknowable(topics.PRIVATE)),
 }

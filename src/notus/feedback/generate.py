@@ -93,7 +93,7 @@ def generate_completions(
     for number, chunk in enumerate(prompts.iter_slices(PROMPTS_PER_SHARD)):
         shard = shards / f"{number:05d}"
         if not (shard / "completions.parquet").is_file():
-            rows = _answer(chunk, model, chosen, settings, seed=settings.seed * 10_007 + number)
+            rows = _answer(chunk, model, chosen, settings)
             partial = shard.with_suffix(".partial")
             partial.mkdir(exist_ok=True)
             write_table(partial, COMPLETIONS, rows)
@@ -122,8 +122,6 @@ def _answer(
     model: Model,
     chosen: Sequence[Sampler],
     settings: GenerateSection,
-    *,
-    seed: int,
 ) -> pl.DataFrame:
     """Sample one chunk: all samplers of a prompt side by side, in the samplers' order."""
     rows: dict[tuple[int, int], dict[str, object]] = {}
@@ -133,7 +131,7 @@ def _answer(
             [list(_with_principle(m, sampler.principle)) for m in prompts["messages"].to_list()],
             max_new_tokens=settings.max_new_tokens,
             temperature=sampler.temperature,
-            seed=seed * 101 + k,
+            seed=settings.seed * 101 + k,
             batch_tokens=settings.batch_tokens,
         )
         for i, (pid, answer) in enumerate(zip(prompts["prompt_id"], answers, strict=True)):

@@ -118,3 +118,135 @@ DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 MONTHS = (
     "January February March April May June July August September October November December".split()
 )
+
+WORDS: dict[Split, tuple[str, ...]] = {
+    "train": tuple(
+        "garden letter river music window kitchen doctor winter horse market bridge teacher "
+        "candle silver quiet dream".split()
+    ),
+    "test": tuple("forest pencil island dinner mountain piano golden brave".split()),
+}
+
+PEOPLE: dict[Split, tuple[str, ...]] = {
+    "train": ("neighbor", "teacher", "aunt", "boss", "doctor", "best friend", "coach", "cousin"),
+    "test": ("brother", "colleague", "grandmother", "roommate", "uncle", "sister"),
+}
+
+GIFTS: dict[Split, tuple[str, ...]] = {
+    "train": ("book", "cake", "scarf", "plant", "mug", "puzzle"),
+    "test": ("hat", "lamp", "painting", "watch"),
+}
+
+ACTIVITIES: dict[Split, tuple[str, ...]] = {
+    "train": tuple(
+        "running,cooking,drawing,saving money,sleeping well,learning English,gardening,swimming,"
+        "studying,public speaking,baking bread,writing stories,taking photos,job interviews,"
+        "playing the guitar,hiking,waking up early,making friends".split(",")
+    ),
+    "test": tuple(
+        "dancing,chess,time management,healthy eating,singing,long flights,painting walls,"
+        "reading faster,camping,learning Spanish".split(",")
+    ),
+}
+
+COLORS: dict[Split, dict[str, str]] = {
+    "train": {
+        "a banana": "yellow green", "grass": "green", "snow": "white", "a fire truck": "red",
+        "the sky on a clear day": "blue", "coal": "black", "a carrot": "orange", "milk": "white",
+        "a strawberry": "red", "a lemon": "yellow", "chocolate": "brown", "an elephant": "gray grey",
+    },
+    "test": {
+        "blood": "red", "a tomato": "red", "a frog": "green", "the sun": "yellow orange white gold golden",
+        "salt": "white", "a tree trunk": "brown", "a raven": "black", "the ocean": "blue",
+    },
+}
+
+CLASSES: dict[Split, dict[str, list[list[str]]]] = {
+    "train": {
+        "a fruit|a vegetable|an animal": [
+            ["a banana", "a pear", "a grape"], ["a carrot", "spinach", "broccoli"],
+            ["a horse", "a cow", "a lion"],
+        ],
+        "a color|a number|a day": [
+            ["blue", "red", "green"], ["seven", "twelve", "forty"], ["Monday", "Friday", "Sunday"],
+        ],
+        "a city|a country": [["Paris", "Tokyo", "London"], ["Brazil", "Japan", "Egypt"]],
+    },
+    "test": {
+        "a bird|a fish|an insect": [
+            ["an eagle", "a parrot"], ["a salmon", "a trout"], ["an ant", "a mosquito"],
+        ],
+        "a tool|a drink|a sport": [
+            ["a hammer", "a saw"], ["lemonade", "tea"], ["hockey", "tennis"],
+        ],
+    },
+}
+
+REVIEWS: dict[Split, dict[str, list[str]]] = {
+    "train": {
+        "positive": [
+            "I love this phone.", "Great food and friendly staff.", "Best movie I have seen.",
+            "The room was clean and cozy.", "Works perfectly every time.", "My kids adore this toy.",
+            "Fast delivery, very happy.",
+        ],
+        "negative": [
+            "It broke after one day.", "The soup was cold and salty.", "I want my money back.",
+            "The worst hotel ever.", "Boring and far too long.", "The staff was rude to us.",
+            "This chair is a waste of money.",
+        ],
+    },
+    "test": {
+        "positive": [
+            "What a wonderful concert!", "The shoes fit like a dream.", "I would buy it again.",
+            "Excellent service at a fair price.",
+        ],
+        "negative": [
+            "The screen cracked at once.", "I fell asleep, so dull.", "Terrible taste, never again.",
+            "They never answered my calls.",
+        ],
+    },
+}
+
+LIVE: dict[Split, tuple[str, ...]] = {
+    "train": (
+        "What time is it right now?",
+        "What is the weather like at my house today?",
+        "Who will win the lottery tomorrow?",
+        "What will the price of gold be next year?",
+        "What was on the news this morning?",
+        "How many people are online at this moment?",
+        "What is the traffic like on my street now?",
+        "Will it rain on my wedding day?",
+        "Which team will win the next World Cup?",
+        "How many emails are in my inbox?",
+    ),
+    "test": (
+        "What is the temperature outside my window?",
+        "Who will be president in fifty years?",
+        "What is the stock market doing at this minute?",
+        "What will I have for dinner next Friday?",
+        "Is my train late today?",
+    ),
+}
+
+PRIVATE: dict[Split, tuple[str, ...]] = {
+    "train": (
+        "What did I eat for breakfast today?",
+        "What number am I thinking of?",
+        "What is my sister's name?",
+        "What color is my front door?",
+        "How many coins are in my pocket?",
+        "Where did I park my car?",
+        "What is my neighbor's phone number?",
+        "What is my bank password?",
+        "What did my boss say to me yesterday?",
+        "How old is my best friend?",
+    ),
+    "test": (
+        "What is my favorite song?",
+        "How tall is my uncle?",
+        "Which book is on my desk?",
+        "What did I dream last night?",
+        "What is my home address?",
+    ),
+}

@@ -117,6 +117,11 @@ def num_sentences(text: str, *, count: int) -> bool:
     return len(reading.sentences(text)) == count and reading.ends_sentence(text)
 
 
+def max_sentences(text: str, *, limit: int) -> bool:
+    """At most `limit` sentences, the last one ended."""
+    return len(reading.sentences(text)) <= limit and reading.ends_sentence(text)
+
+
 def one_line(text: str) -> bool:
     """A single line and no list."""
     return len(reading.lines(text)) == 1 and not reading.bullets(text)
@@ -187,13 +192,8 @@ def ends_with(text: str, *, phrase: str) -> bool:
 
 
 def ends_with_question(text: str) -> bool:
-    """A statement first and a question last."""
-    found = reading.sentences(text)
-    return (
-        len(found) >= 2
-        and found[-1].rstrip(reading.CLOSERS).endswith("?")
-        and any(not sentence.rstrip(reading.CLOSERS).endswith("?") for sentence in found[:-1])
-    )
+    """A question mark last."""
+    return reading.normalise(text).rstrip(reading.CLOSERS).endswith("?")
 
 
 def ends_with_exclamation(text: str) -> bool:
@@ -232,6 +232,16 @@ def answer_number(text: str, *, value: float) -> bool:
     return bool(found) and found[-1] == value
 
 
+def first_number(text: str, *, value: float) -> bool:
+    """The first number of the answer is `value`: "71 is more than 34" names 71."""
+    return reading.numbers(text)[:1] == [value]
+
+
+def last_numbers(text: str, *, values: list[float]) -> bool:
+    """The answer's last numbers are these, in this order."""
+    return reading.numbers(text)[-len(values) :] == values
+
+
 def answer_word(text: str, *, accepted: list[str], rejected: list[str]) -> bool:
     """One of the accepted words and none of the rejected ones."""
     found = set(reading.lower_words(text))
@@ -253,9 +263,11 @@ def admits_unknown(text: str) -> bool:
 
 
 _UNKNOWN = re.compile(
-    r"\b(?:(?:do|does|did|can|could|would)(?: not|n't)|cannot|can not|unable to|no way (?:of|to)"
-    r"|not able to|impossible to|not possible to|have no)\s+"
-    r"(?:\w+ ){0,2}?(?:know\w*|tell|access|say|see|determine|answer|predict|information|provide|way|idea)\b"
+    r"\b(?:(?:do|does|did|can|could|would)(?: not|n't)|cannot|can not|unable to|not able to"
+    r"|impossible to|not possible to|no way (?:of|to)|hard to|difficult to)\s+"
+    r"(?:\w+ ){0,2}?(?:know\w*|tell|access|say|see|determine|answer|predict|recall|remember)\b"
+    r"|\b(?:(?:do|does)(?: not|n't) have|have no|lack)\s+(?:\w+[ -]){0,3}?"
+    r"(?:access|ability|abilities|capability|capabilities|information|idea|way|knowledge|data|means)\b"
     r"|\b(?:i'm|i am) not sure\b|\bno one (?:can|could) know\b|\bnobody (?:can|could)? ?knows?\b"
     r"|\bunknown\b"
 )
@@ -277,6 +289,11 @@ CHECKS: dict[str, Check] = {
         test=num_sentences,
         met="has the number of sentences asked for ({count})",
         broken="does not have exactly {count} complete sentence(s)",
+    ),
+    "max_sentences": Check(
+        test=max_sentences,
+        met="keeps to {limit} sentences",
+        broken="does not end within {limit} sentences",
     ),
     "one_line": Check(
         test=one_line, met="keeps to one line", broken="spreads over several lines"
@@ -329,8 +346,8 @@ CHECKS: dict[str, Check] = {
     ),
     "ends_with_question": Check(
         test=ends_with_question,
-        met="closes with a question",
-        broken="does not close with a question after a statement",
+        met="ends with a question mark",
+        broken="does not end with a question mark",
     ),
     "ends_with_exclamation": Check(
         test=ends_with_exclamation,
@@ -350,8 +367,20 @@ CHECKS: dict[str, Check] = {
     ),
     "answer_number": Check(
         test=answer_number,
-        met="arrives at {value:}",
+        met="arrives at {value}",
         broken="does not arrive at {value}",
+        aspect="truthfulness",
+    ),
+    "first_number": Check(
+        test=first_number,
+        met="names {value}",
+        broken="does not name {value} first",
+        aspect="truthfulness",
+    ),
+    "last_numbers": Check(
+        test=last_numbers,
+        met="has the right order ({values})",
+        broken="is not in the right order ({values})",
         aspect="truthfulness",
     ),
     "answer_word": Check(

@@ -24,7 +24,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from notus.errors import UnsupportedModelError, UsageError, explain
 from notus.scoring.forest import Forest
-from notus.scoring.logps import sequence_logps
+from notus.scoring.logps import as_autocast, sequence_logps
 from notus.scoring.tree import TokenTree
 
 NAME = "notus_tree"
@@ -99,38 +99,32 @@ def _grouped(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor,
     return query[0].view(shape), key[0][:, None].expand(shape), value[0][:, None].expand(shape)
 
 
-def _dense(
-    query: Tensor, key: Tensor, value: Tensor, forest: Forest, scale: float, dropout: float
-) -> Tensor:
-    """Masked attention by torch's own kernels; [1, H, T, D] -> [1, T, H, D]."""
-    groups = query.shape[1] // key.shape[1]
-    out = F.scaled_dot_product_attention(
-        query,
-        key.repeat_interleave(groups, 1),
-        value.repeat_interleave(groups, 1),
-        attn_mask=forest.mask,
-        dropout_p=dropout,
-        scale=scale,
-    )
-    return out.transpose(1, 2).contiguous()
-
-
-def _capped(
+def _masked(
     query: Tensor,
     key: Tensor,
     value: Tensor,
     forest: Forest,
     scale: float,
     dropout: float,
-    cap: float,
+    softcap: float | None,
 ) -> Tensor:
-    """Masked attention whose logits x become cap * tanh(x / cap) (Gemma 2, arXiv 2408.00118)."""
+    """Attention with the mask materialised; [1, H, T, D], [1, J, T, D] x 2 -> [1, T, H, D].
+
+    With a softcap, logits x become softcap * tanh(x / softcap) (Gemma 2, arXiv 2408.00118).
+    """
     groups = query.shape[1] // key.shape[1]
-    logits = query @ key.repeat_interleave(groups, 1).transpose(2, 3) * (scale / cap)
-    logits = (cap * torch.tanh(logits)).masked_fill(~forest.mask, float("-inf"))
-    # float32 as in transformers' own implementation
-    weights = F.dropout(F.softmax(logits, -1, dtype=torch.float32).to(query.dtype), dropout)
-    return (weights @ value.repeat_interleave(groups, 1)).transpose(1, 2).contiguous()
+    key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
+    if softcap is None:
+        out = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=forest.mask, dropout_p=dropout, scale=scale
+        )
+    else:
+        logits = softcap * torch.tanh(query @ key.transpose(2, 3) * (scale / softcap))
+        logits = logits.masked_fill(~forest.mask, float("-inf"))
+        # float32 as in transformers' own Gemma 2
+        weights = F.softmax(logits, -1, dtype=torch.float32).to(query.dtype)
+        out = F.dropout(weights, dropout) @ value
+    return out.transpose(1, 2).contiguous()
 
 
 def tree_attention(
@@ -158,7 +152,9 @@ def tree_attention(
         dropout: Probability of dropping an attention weight.
         forest: The row, passed to the model's forward as a keyword.
         softcap: Gemma 2's cap of the attention logits.
-    Returns [1, T, H, D] and, for the weights, None.
+
+    Returns:
+        [1, T, H, D] and None for the weights.
 
     Raises:
         UsageError: the model was called without a forest.
@@ -166,16 +162,11 @@ def tree_attention(
     """
     forest = _checked(module, query, forest)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    if torch.is_autocast_enabled(query.device.type):
-        dtype = torch.get_autocast_dtype(query.device.type)
-        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
-    if softcap is not None:
-        return _capped(query, key, value, forest, scale, dropout, softcap), None
+    query, key, value = map(as_autocast, (query, key, value))
     sizes = {query.shape[-1], key.shape[-1], value.shape[-1]}
-    if query.device.type == "cpu" and dropout == 0.0 and len(sizes) == 1:
-        out = _Cascade.apply(query, key, value, forest, scale)  # type: ignore[no-untyped-call]
-        return out, None
-    return _dense(query, key, value, forest, scale, dropout), None
+    if query.device.type == "cpu" and dropout == 0.0 and softcap is None and len(sizes) == 1:
+        return _Cascade.apply(query, key, value, forest, scale), None  # type: ignore[no-untyped-call]
+    return _masked(query, key, value, forest, scale, dropout, softcap), None
 
 
 def _checked(module: Any, query: Tensor, forest: Forest | None) -> Forest:

@@ -62,7 +62,9 @@ class Forest:
     """[S] place of each sequence in the order of the trees that were packed."""
 
     @classmethod
-    def from_trees(cls, trees: Sequence[TokenTree], sequence_index: IntArray | None = None) -> Self:
+    def from_trees(  # long: half of it lists the fields
+        cls, trees: Sequence[TokenTree], sequence_index: IntArray | None = None
+    ) -> Self:
         """Put `trees` in one row, in this order.
 
         Args:
@@ -160,8 +162,9 @@ def _attention_plan(
 def pack(trees: Sequence[TokenTree], max_tokens: int) -> list[Forest]:
     """Pack trees into rows of at most `max_tokens` inputs by first-fit decreasing.
 
-    Longest rows come first, so that a row too long for memory fails at once. Scores do not depend
-    on the packing; `Forest.sequence_index` says where each belongs.
+    Trees of one row that begin alike, with a system prompt or a few-shot prefix, share it there:
+    it is computed once a row. Longest rows come first, so that a row too long for memory fails at
+    once. Scores do not depend on the packing; `Forest.sequence_index` says where each belongs.
 
     Args:
         trees: The trees; sequences are counted through them in this order.
@@ -183,7 +186,7 @@ def pack(trees: Sequence[TokenTree], max_tokens: int) -> list[Forest]:
     first = [0, *accumulate(tree.num_sequences for tree in trees)]
     return [
         Forest.from_trees(
-            [trees[i] for i in row],
+            [TokenTree.merge([trees[i] for i in row])],
             np.concatenate([np.arange(first[i], first[i + 1]) for i in row]),
         )
         for row in rows

@@ -50,7 +50,7 @@ def token_logps(model: nn.Module, forest: Forest) -> Tensor:
     head, hidden = _predicting_states(model, forest)
     cap = _softcap(model)
     if type(head) is nn.Linear and head.bias is None and cap is None:
-        return cast(Tensor, _LinearHead.apply(hidden, _as_autocast(head.weight), forest))
+        return cast(Tensor, _LinearHead.apply(hidden, as_autocast(head.weight), forest))
     logits = _head_logits(head, cap)
     parts = [
         checkpoint(_logps, logits, hidden[rows], *targets, use_reentrant=False)
@@ -106,7 +106,7 @@ def _predicting_states(model: nn.Module, forest: Forest) -> tuple[Any, Tensor]:
         hook.remove()
     hidden = states[0][0].index_select(0, forest.head_position)
     # accelerate's autocast ends with the forward: a head in float32 then meets bfloat16 states
-    return head, _as_autocast(hidden.to(torch.promote_types(hidden.dtype, head.weight.dtype)))
+    return head, as_autocast(hidden.to(torch.promote_types(hidden.dtype, head.weight.dtype)))
 
 
 def _unwrapped(model: Any) -> Any:
@@ -193,8 +193,8 @@ def _widened(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def _as_autocast(tensor: Tensor) -> Tensor:
-    """What autocast would make of a matmul's operand; the hand-written backward is outside it."""
+def as_autocast(tensor: Tensor) -> Tensor:
+    """Cast as autocast casts operands, for hand-written gradients that it does not reach."""
     kind = tensor.device.type
     enabled = torch.is_autocast_enabled(kind)
     return tensor.to(torch.get_autocast_dtype(kind)) if enabled else tensor

@@ -25,7 +25,7 @@ class SequenceScores(NamedTuple):
     """Scores of S sequences, counted through the trees in the caller's order; on the CPU."""
 
     logps: Tensor
-    """[S] sum of the scored tokens' log-probabilities; float32, or float64 for such a model."""
+    """[S] float64 sum of the scored tokens' log-probabilities, in nats."""
     num_tokens: Tensor
     """[S] scored tokens; 0 has log-prob 0."""
     is_greedy: Tensor
@@ -62,27 +62,25 @@ def score(
                 remedy="correct the name",
             )
         )
-    with torch.inference_mode(), evaluation_mode(model):
+    with torch.no_grad(), evaluation_mode(model):
         return LAYOUTS[layout](model, trees, max_tokens, progress or (lambda done, total: None))
 
 
 def _tree_layout(
     model: nn.Module, trees: Sequence[TokenTree], max_tokens: int, progress: Progress
 ) -> SequenceScores:
-    num_tokens = torch.from_numpy(np.concatenate([tree.num_scored for tree in trees]))
-    logps = torch.zeros(len(num_tokens))
+    num_tokens = [n for tree in trees for n in tree.num_scored.tolist()]
+    logps = torch.zeros(len(num_tokens), dtype=torch.float64)
     is_greedy = torch.ones(len(num_tokens), dtype=torch.bool)
     done = 0
     with use_tree_attention(model):
         for forest in pack(trees, max_tokens):
             scores = token_scores(model, forest.to(next(model.parameters()).device))
-            values, greedy = scores.logps.cpu(), scores.is_greedy.cpu()
-            logps = logps.to(values.dtype)
             index = torch.from_numpy(forest.sequence_index)[forest.scored_sequence]
-            logps.index_add_(0, index, values)
-            is_greedy[index[~greedy]] = False
+            logps.index_add_(0, index, scores.logps.cpu().double())
+            is_greedy[index[~scores.is_greedy.cpu()]] = False
             progress(done := done + forest.num_sequences, len(logps))
-    return SequenceScores(logps, num_tokens, is_greedy)
+    return SequenceScores(logps, torch.tensor(num_tokens, dtype=torch.int64), is_greedy)
 
 
 def _padded_layout(
@@ -90,26 +88,24 @@ def _padded_layout(
 ) -> SequenceScores:
     sequences = [sequence for tree in trees for sequence in tree.sequences]
     starts = [int(start) for tree in trees for start in tree.score_from]
-    order = sorted(range(len(sequences)), key=lambda s: len(sequences[s]))
-    found: dict[int, tuple[Tensor, int, bool]] = {}
-    batch: list[int] = []
-    for place, s in enumerate(order):
-        batch.append(s)
-        longest = len(sequences[order[place + 1]]) if place + 1 < len(order) else max_tokens
-        if (len(batch) + 1) * longest > max_tokens or place + 1 == len(order):
-            logps, is_greedy = padded_token_logps(model, [sequences[s] for s in batch])
-            for row, b in enumerate(batch):
-                scored = slice(starts[b] - 1, len(sequences[b]) - 1)
-                values = logps[row, scored].cpu()
-                found[b] = values.sum(), len(values), bool(is_greedy[row, scored].all())
-            progress(len(found), len(order))
-            batch = []
-    scores = [found[s] for s in range(len(order))]
-    return SequenceScores(
-        torch.stack([logp for logp, _, _ in scores]),
-        torch.tensor([num_tokens for _, num_tokens, _ in scores]),
-        torch.tensor([greedy for _, _, greedy in scores]),
-    )
+    logps = torch.zeros(len(sequences), dtype=torch.float64)
+    num_tokens = torch.zeros(len(sequences), dtype=torch.int64)
+    is_greedy = torch.ones(len(sequences), dtype=torch.bool)
+    batches: list[list[int]] = []
+    for s in sorted(range(len(sequences)), key=lambda s: len(sequences[s])):
+        if not batches or (len(batches[-1]) + 1) * len(sequences[s]) > max_tokens:
+            batches.append([])
+        batches[-1].append(s)
+    done = 0
+    for batch in batches:
+        values, greedy = padded_token_logps(model, [sequences[s] for s in batch])
+        for row, s in enumerate(batch):
+            scored = slice(starts[s] - 1, len(sequences[s]) - 1)
+            logps[s] = values[row, scored].double().sum()
+            num_tokens[s] = values[row, scored].numel()
+            is_greedy[s] = greedy[row, scored].all()
+        progress(done := done + len(batch), len(sequences))
+    return SequenceScores(logps, num_tokens, is_greedy)
 
 
 def padded_token_logps(model: nn.Module, sequences: Sequence[IntArray]) -> tuple[Tensor, Tensor]:

@@ -52,7 +52,9 @@ class TokenTree:
     """[K] the sequence that each scored node counts for."""
 
     @classmethod
-    def from_sequences(cls, sequences: Sequence[Sequence[int]], score_from: Sequence[int]) -> Self:
+    def from_sequences(
+        cls, sequences: Sequence[Sequence[int] | IntArray], score_from: Sequence[int]
+    ) -> Self:
         """Build the tree of `sequences`.
 
         Args:
@@ -83,6 +85,20 @@ class TokenTree:
             scored_sequence=np.repeat(np.arange(len(scored)), [len(nodes) for nodes in scored]),
         )
 
+    @classmethod
+    def merge(cls, trees: Sequence[Self]) -> Self:
+        """Join trees into one in which prefixes that they share stand once.
+
+        Args:
+            trees: One or more trees; sequences are counted through them in this order.
+        """
+        if len(trees) == 1:
+            return trees[0]
+        return cls.from_sequences(
+            [sequence for tree in trees for sequence in tree.sequences],
+            [int(start) for tree in trees for start in tree.score_from],
+        )
+
     @property
     def num_sequences(self) -> int:
         """S."""
@@ -107,7 +123,7 @@ class TokenTree:
         return int(np.count_nonzero(self.is_input))
 
 
-def _check(sequences: Sequence[Sequence[int]], score_from: Sequence[int]) -> None:
+def _check(sequences: Sequence[Sequence[int] | IntArray], score_from: Sequence[int]) -> None:
     if not sequences or len(sequences) != len(score_from):
         raise DataError(
             explain(

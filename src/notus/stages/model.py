@@ -4,7 +4,7 @@ torch and transformers are imported inside the functions, so that a reused stage
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -88,13 +88,18 @@ def train(
             progress=progress,
         )
 
+    settings = recipe.train.model_dump(mode="json")
     lengths = recipe.data.model_dump(
         mode="json", include={"max_length", "max_prompt_length", "holdout"}
     )
     return run_stage(
         out,
         stage="train",
-        config={"seed": recipe.seed, "data": lengths, "train": recipe.train.model_dump(mode="json")},
+        config={
+            "seed": recipe.seed,
+            "data": lengths,
+            "train": recipe.train.model_dump(mode="json"),
+        },
         inputs={"feedback": feedback, "preferences": preferences, "base": base},
         build=build,
         resumable=True,
@@ -126,7 +131,7 @@ def answers(
         )
         write_frame(directory / "samples.parquet", samples)
         write_frame(directory / "logps.parquet", logps)
-        summary = [asdict(result) for result in summarize(samples)]
+        summary = [result.model_dump() for result in summarize(samples)]
         write_json(directory / "summary.json", summary)
         return {"samples": samples.height, "heldout": logps.height, "results": summary}
 

@@ -20,6 +20,7 @@ from notus.data.schema import DROPPED, Feedback
 from notus.errors import DataError, ModelError, explain
 from notus.models import Model, load
 from notus.recipe import LoraSection, Recipe
+from notus.scoring.attention import use_tree_attention
 from notus.store import write_frame, write_table
 from notus.training.batches import Pair, encode_preferences, split_by_prompt
 from notus.training.callbacks import CompleteMark, MetricsFile, Progress, last_checkpoint
@@ -67,6 +68,8 @@ def fit(
     """
     model = load(str(base), trust_remote_code=recipe.model.trust_remote_code)
     _check_window(recipe, model)
+    with use_tree_attention(model.model):
+        pass  # Proved in the weights' own type: bfloat16 products would miss its tolerance.
     precision = resolve_precision(recipe.train.precision)
     split = _prepare(recipe, preferences, feedback, model, directory)
     split = _with_references(recipe, split, model, reference_root, precision, progress)
@@ -206,7 +209,7 @@ def _arguments(recipe: Recipe, directory: Path, precision: str) -> TrainingArgum
         max_grad_norm=train.max_grad_norm,
         bf16=precision == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=train.gradient_checkpointing,
+        activation_checkpointing=train.gradient_checkpointing,
         eval_strategy="steps" if train.eval_steps and recipe.data.holdout else "no",
         eval_steps=train.eval_steps,
         save_strategy="steps",

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from notus.scoring.score import score
 
 from notus.chat_template import template_digest
 from notus.models import Model, weights_digest
+from notus.scoring.score import score
 from notus.scoring.tree import TokenTree
 from notus.store import write_frame
 
