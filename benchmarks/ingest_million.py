@@ -10,6 +10,7 @@ benchmarks/results/ingest_million_DATE.md. Needs about 6 GB of disk for the time
 import argparse
 import datetime
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -96,7 +97,8 @@ def child(source: Path, out: Path) -> None:
     began = time.perf_counter()
     result = ingest(source, out)
     seconds = time.perf_counter() - began
-    print(json.dumps({"seconds": seconds, "peak": peak_gib(), **result.manifest.facts}))
+    figures = {"seconds": seconds, "cpu_seconds": time.process_time(), "peak": peak_gib()}
+    print(json.dumps(figures | result.manifest.facts))
 
 
 def measure(folder: Path, rows: int) -> dict[str, Any]:
@@ -108,6 +110,7 @@ def measure(folder: Path, rows: int) -> dict[str, Any]:
     command = [sys.executable, __file__, "--child", str(source), str(folder / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     figures: dict[str, Any] = json.loads(done.stdout)
+    figures["load"] = os.getloadavg()[1]
     figures["source_bytes"] = source.stat().st_size
     figures["output_bytes"] = sum(path.stat().st_size for path in (folder / "out").iterdir())
     return figures
@@ -126,7 +129,8 @@ def report(figures: dict[str, Any]) -> str:
 {figures["rows"]:,} rows of {figures["source_bytes"] / figures["rows"] / 1e3:.1f} kB |
 | read | {figures["prompts"]:,} prompts, {figures["completions"]:,} completions, \
 {figures["ratings"]:,} ratings, refused {figures["refused"]} |
-| wall time | {figures["seconds"]:.0f} s, hashing source and outputs included |
+| wall time | {figures["seconds"]:.0f} s, hashing of source and outputs included |
+| processor time | {figures["cpu_seconds"]:.0f} s; load of the machine {figures["load"]:.1f} |
 | rate | {rate:,.0f} completions/s, {figures["source_bytes"] / 1e6 / figures["seconds"]:.0f} MB/s |
 | peak memory | {figures["peak"]:.2f} GiB, {verdict} the limit of {LIMIT_GIB:g} GiB |
 | written | {figures["output_bytes"] / 1e9:.2f} GB of Parquet |

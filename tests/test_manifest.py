@@ -174,9 +174,11 @@ def test_git_revision_of_a_checkout(tmp_path: Path) -> None:
     module.write_text("x = 1\n")
     assert git_revision.__wrapped__(module) is None
     git(tmp_path, "init", "--quiet")
-    # A file that the repository does not track is somebody else's.
+    git(tmp_path, "commit", "--quiet", "--allow-empty", "-m", "none")
+    # A file that the repository does not track is somebody else's, for example in its .venv.
     assert git_revision.__wrapped__(module) is None
     git(tmp_path, "add", "module.py")
+    git(tmp_path, "update-ref", "-d", "HEAD")
     assert git_revision.__wrapped__(module) is None
     git(tmp_path, "commit", "--quiet", "-m", "one")
     revision = git(tmp_path, "rev-parse", "HEAD")

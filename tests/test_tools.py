@@ -21,7 +21,11 @@ def run(tool: Path, folder: Path) -> tuple[int, str]:
 
 def function(name: str, code: int, docstring: int = 0) -> str:
     """A function of so many lines of code, the `def` line included, and of docstring."""
-    text = '    """Say."""\n' if docstring == 1 else '    """Say.\n' + "\n" * (docstring - 2) + '    """\n'
+    text = (
+        '    """Say."""\n'
+        if docstring == 1
+        else '    """Say.\n' + "\n" * (docstring - 2) + '    """\n'
+    )
     return f"def {name}():\n" + (text if docstring else "") + "    x = 1\n" * (code - 1)
 
 

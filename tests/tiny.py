@@ -9,6 +9,8 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import gguf
+import numpy as np
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -109,4 +111,47 @@ def save_model(folder: Path, kind: str = "chatml", *, window: int = WINDOW, seed
     tokenizer = make_tokenizer(kind)
     make_llama(tokenizer, window=window, seed=seed).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def save_gguf(folder: Path, name: str = "tiny.gguf") -> Path:
+    """Write the ChatML model as an unquantised GGUF file; return the folder."""
+    tokenizer = make_tokenizer()
+    llama = make_llama(tokenizer)
+    config = llama.config
+    writer = gguf.GGUFWriter(str(folder / name), "llama")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_rope_dimension_count(config.head_dim)
+    writer.add_vocab_size(config.vocab_size)
+    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(tokens)
+    writer.add_token_types([control if token in SPECIAL else normal for token in tokens])
+    writer.add_token_merges([" ".join(pair) for pair in MERGES])
+    writer.add_eos_token_id(tokenizer.eos_token_id)
+    writer.add_pad_token_id(tokenizer.pad_token_id)
+    writer.add_chat_template(CHATML)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    for parameter, tensor in llama.state_dict().items():
+        array = tensor.numpy()
+        kind = parameter.split(".")[-2]
+        if kind in heads:
+            # llama.cpp turns neighbouring dimensions, transformers the two halves of a head.
+            halves = array.reshape(heads[kind], 2, -1, array.shape[1])
+            array = np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(array.shape)
+        writer.add_tensor(names.get_name(parameter, (".weight",)) + ".weight", array)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
     return folder

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
+from unicodedata import category
 
 from notus.data.schema import Message
 from notus.generation import stream
@@ -28,6 +29,9 @@ def chat(
         max_new_tokens: Cut an answer after so many tokens.
         temperature: 0 for the likeliest answer.
         seed: Seed of the first answer's draws; every later answer adds 1.
+
+    Raises:
+        DataError: The conversation has outgrown the model's window.
     """
     start: list[Message] = [] if system is None else [{"role": "system", "content": system}]
     messages = list(start)
@@ -47,17 +51,21 @@ def chat(
             messages,
             max_new_tokens=max_new_tokens,
             temperature=temperature,
-            seed=seed + len(messages),
+            seed=seed,
         ):
             pieces.append(piece)
             yield printable(piece)
         yield "\n"
+        seed += 1
         messages.append({"role": "assistant", "content": "".join(pieces)})
 
 
 def printable(text: str) -> str:
-    """Drop control characters but newline and tab: a model's text must not steer the terminal."""
-    return "".join(c for c in text if c in "\n\t" or c.isprintable())
+    """Drop control characters but newline and tab: a model's text must not steer the terminal.
+
+    Spaces that are not ASCII's (French and Japanese texts have them) are no control characters.
+    """
+    return "".join(c for c in text if c in "\n\t" or c.isprintable() or category(c) == "Zs")
 
 
 def read_lines() -> Iterator[str]:

@@ -3,7 +3,8 @@
 A prompt is the chat template's rendering with its generation prompt. A completion is tokenised on
 its own and put behind it, so the prompt's tokens are an exact prefix of every sequence by
 construction (tokenising the joined text can merge tokens across the border: trl issues 2054 and
-5213), and it ends with exactly one end-of-sequence token unless it was cut.
+5213), and it ends with exactly one end-of-sequence token unless it was cut: a completion's text is
+data, so the name of a special token in it is text too.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
+from jinja2 import TemplateError
 
 from notus.data.schema import Feedback, Message
 from notus.errors import DataError, ModelError, explain
@@ -45,16 +47,30 @@ class EncodedPair:
 
 
 def render_prompt(tokenizer: Any, messages: Sequence[Message]) -> str:
-    """Render a conversation up to where the model's answer begins."""
-    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    """Render a conversation up to where the model's answer begins.
+
+    Raises:
+        ModelError: The template takes no such conversation, for example no system turn.
+    """
+    try:
+        text = tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=True
+        )
+    except TemplateError as error:
+        raise ModelError(
+            explain(
+                found=f"roles {[message['role'] for message in messages]}: {error}",
+                expected="a conversation that the model's chat template takes",
+                where="chat template of the tokenizer",
+                remedy="leave out what the template refuses, or use another model",
+            )
+        ) from error
     return str(text)
 
 
 def encode_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     """Tokenise a conversation up to where the model's answer begins."""
-    text = render_prompt(tokenizer, messages)
-    # The template writes its own special tokens; adding them again would double the BOS.
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return _tokens(tokenizer, render_prompt(tokenizer, messages))
 
 
 class Encoder:
@@ -73,7 +89,7 @@ class Encoder:
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.max_prompt_length = max_prompt_length
-        self.end_ids = _end_of_turn(tokenizer)
+        self.end_ids = end_of_turn(tokenizer)
 
     def __call__(self, messages: Sequence[Message], text: str) -> Encoded:
         """Encode a prompt and one completion.
@@ -92,7 +108,9 @@ class Encoder:
                 )
             )
         prompt = encode_prompt(self.tokenizer, messages)
-        completion = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        completion = list(
+            self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        )
         completion += self.end_ids
         kept_prompt = prompt[-self.max_prompt_length :]
         kept_completion = completion[: self.max_length - len(kept_prompt)]
@@ -151,11 +169,28 @@ def template_digest(tokenizer: Any) -> str:
     return hashlib.sha256("\x00".join(parts).encode()).hexdigest()
 
 
-def _end_of_turn(tokenizer: Any) -> list[int]:
-    """Tokens that the template writes behind an answer, up to the first end-of-sequence token."""
+def end_of_turn(tokenizer: Any) -> list[int]:
+    """Tokens that the template writes behind an answer; the last is the end-of-sequence token.
+
+    Where the template ends a turn with another token (Gemma's `<end_of_turn>`), that stands first.
+    """
     turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
     rendered = str(tokenizer.apply_chat_template(turns, tokenize=False))
     suffix = rendered.rpartition(_MARK)[2]
-    ids = list(tokenizer(suffix, add_special_tokens=False)["input_ids"]) if suffix else []
+    ids = _tokens(tokenizer, suffix)
     eos = tokenizer.eos_token_id
-    return [*ids[: ids.index(eos)], eos] if eos in ids else [eos]
+    if eos in ids:
+        return [*ids[: ids.index(eos)], eos]
+    return [*_tokens(tokenizer, suffix.rstrip()), eos]
+
+
+def stop_ids(tokenizer: Any) -> set[int]:
+    """Tokens that end an answer: end of sequence, and the template's own end of a turn."""
+    special = tokenizer.added_tokens_decoder
+    end = [i for i in end_of_turn(tokenizer) if i in special and special[i].special]
+    return {tokenizer.eos_token_id, *end[:1]}
+
+
+def _tokens(tokenizer: Any, text: str) -> list[int]:
+    # The template writes its own special tokens; adding them again would double the BOS.
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []

@@ -1,6 +1,6 @@
 """The command line: one verb a stage; data to stdout, talk to stderr.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or bad input (one message, no traceback).
+Exit codes: 0 done, 1 failed, 2 wrong usage or bad input (one message, no traceback), 130 Ctrl-C.
 """
 
 import json
@@ -187,9 +187,11 @@ def evaluate(
 def chat(
     model: Annotated[str, typer.Argument(help="A run's directory, a model folder or a name.")],
     system: Annotated[str | None, typer.Option(help="System turn to begin with.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(help="Cut an answer after so many tokens.")] = 256,
-    temperature: Annotated[float, typer.Option(help="0: the likeliest answer.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    max_new_tokens: Annotated[
+        int, typer.Option(min=1, help="Cut an answer after so many tokens.")
+    ] = 256,
+    temperature: Annotated[float, typer.Option(min=0, help="0: the likeliest answer.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
 ) -> None:
     """Talk to a model in the terminal, streaming."""
     from notus.chat import HELP, read_lines
@@ -229,9 +231,11 @@ def main() -> None:
         _fail(error, 2)
     except NotusError as error:
         _fail(error, 1)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; finished stages are kept, run the command again\n")
-        raise SystemExit(130) from None
+    except SystemExit as end:
+        # Ctrl-C inside a command: typer has turned it into its exit code.
+        if end.code == 130:
+            sys.stderr.write("interrupted; finished stages are kept, run the command again\n")
+        raise
 
 
 def _run(
@@ -269,3 +273,7 @@ def _print(facts: dict[str, Any], *, json: bool) -> None:
 
 def _dumps(value: Any, indent: int | None = 2) -> str:
     return json.dumps(value, indent=indent, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    main()

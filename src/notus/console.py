@@ -15,7 +15,10 @@ class Talk:
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        # Lines stay lines and text stays text: a path is not wrapped, ":x:" in it is no emoji.
+        self.console = Console(
+            stderr=True, quiet=quiet, highlight=False, soft_wrap=True, emoji=False
+        )
         self._progress: Progress | None = None
         self._what = ""
         self._tenth = 0

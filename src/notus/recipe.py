@@ -7,13 +7,15 @@ resolved recipe is written with the run and is enough to run it again.
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, model_validator
 
 
 class Section(BaseModel):
     """A part of a recipe: frozen, and any unknown key in it is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class ModelSection(Section):
@@ -48,6 +50,9 @@ class DataSection(Section):
     """Longest prompt, in tokens; its oldest tokens are cut."""
     holdout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the prompts whose preferences are kept for reward accuracy, never trained on."""
+
+    max_pairs: int | None = Field(default=None, gt=0)
+    """Train on at most so many preferences, drawn by the recipe's seed (null: on all)."""
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> Self:
@@ -100,7 +105,7 @@ class TrainSection(Section):
     """Preferences in one optimiser step, over all micro-batches."""
     max_tokens: int = Field(default=4096, gt=0)
     """Most tokens in one micro-batch; it bounds memory and changes no number."""
-    seed: int | None = None
+    seed: int | None = Field(default=None, ge=0)
     """Seed of the pairs' order and of new adapters (null: the recipe's). The holdout keeps the
     recipe's seed, so that runs which differ in this alone are compared on the same items."""
     optimizer: Literal["adamw_torch", "rmsprop"] = "adamw_torch"
@@ -142,15 +147,15 @@ class EvaluateSection(Section):
 class GenerateSection(Section):
     """How `notus generate` samples completions: one a temperature, each a named sampler."""
 
-    temperatures: list[float] = Field(default=[0.6, 0.8, 1.0, 1.2], min_length=1)
+    temperatures: list[NonNegativeFloat] = Field(default=[0.6, 0.8, 1.0, 1.2], min_length=1)
     """One completion a prompt for each."""
-    principles: list[str | None] = [None]
+    principles: list[str | None] = Field(default=[None], min_length=1)
     """System prompts, cycled over the temperatures; null: the model's own default."""
     max_new_tokens: int = Field(default=48, gt=0)
     """Cut an answer after so many tokens."""
     batch_tokens: int = Field(default=8192, gt=0)
     """Most tokens in one batch."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of the draws."""
 
 
@@ -159,7 +164,7 @@ class Recipe(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the run and of its model."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of every draw: holdout, order of the pairs, sampling, bootstrap."""
     model: ModelSection
     data: DataSection

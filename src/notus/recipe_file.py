@@ -33,17 +33,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
                 remedy="check the path; recipes/demo.yaml is a commented example",
             )
         )
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise RecipeError(
-            explain(
-                found=f"text that is not YAML: {error}",
-                expected="a YAML mapping",
-                where=str(path),
-                remedy="mend the line that the message names",
-            )
-        ) from error
+    raw = _read_yaml(path.read_bytes(), expected="a YAML mapping", where=str(path))
     recipe = parse(Recipe, raw, overrides, where=str(path))
     return resolve_paths(recipe, path.parent)
 
@@ -93,6 +83,20 @@ def parse(section: type[S], raw: object, overrides: Sequence[str], *, where: str
         ) from error
 
 
+def _read_yaml(text: str | bytes, *, expected: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(
+            explain(
+                found=f"text that is not YAML: {error}",
+                expected=expected,
+                where=where,
+                remedy="mend the place that the message names",
+            )
+        ) from error
+
+
 def _plain(raw: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(k): _plain(v) if isinstance(v, Mapping) else v for k, v in raw.items()}
 
@@ -115,7 +119,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         if not isinstance(child, dict):
             child = tree[parent] = {}
         tree = child
-    tree[last] = yaml.safe_load(text)
+    tree[last] = _read_yaml(text, expected="KEY=VALUE with a YAML value", where=f"--set {override}")
 
 
 def _describe(section: type[Section], problem: Any) -> str:

@@ -179,7 +179,7 @@ class TableWriter:
         """
         require_columns(self.table, frame)
         if frame.height:
-            frame = frame.select(self.table.schema.names()).rechunk()
+            frame = frame.select(self.table.schema.names())
             self._file.write_table(frame.to_arrow(compat_level=_COMPATIBLE))
             self.rows += frame.height
 

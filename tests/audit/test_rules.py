@@ -65,10 +65,10 @@ def test_the_famous_bug_is_an_error(make_feedback: Make) -> None:
 
 
 def test_the_bug_is_found_whatever_its_rank_and_a_true_ten_is_not(make_feedback: Make) -> None:
-    """Overall 10 with mean 2 is the mark even where every other rating is 1; mean 2.25 is not."""
+    """Overall 10 with mean 2 is the mark even where every other rating is 1; mean 2.1 is not."""
     answers = [("bug", "a", rated(10.0, 2.0)), ("b", "b", rated(10.0, 5.0))]
     answers += [(f"low{i}", f"low {i}", rated(2.0, 1.0)) for i in range(8)]
-    feedback = make_feedback({"?": answers, "!": [("c", "c", rated(10.0, 2.25))]})
+    feedback = make_feedback({"?": answers, "!": [("c", "c", rated(10.0, 2.1))]})
     found = named(feedback, score_conflict(feedback))
     assert [(row["severity"], row["model"]) for row in found] == [("error", "bug")]
 

@@ -130,13 +130,14 @@ def test_autocast_casts_mixed_inputs_like_torch_attention() -> None:
     assert q.grad.dtype == torch.float32
 
 
-def test_attention_dropout_drops_weights() -> None:
+@pytest.mark.parametrize("softcap", [None, 2.0])
+def test_attention_dropout_drops_weights(softcap: float | None) -> None:
     """With value 1 everywhere a root, which sees itself only, gives 0 or 1 / (1 - 0.5)."""
     forest = Forest.from_trees(make_trees())
     q, k, v = states(forest, 4, 2, torch.float32)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        out = run(q, k, torch.ones_like(v), forest, dropout=0.5)
+        out = run(q, k, torch.ones_like(v), forest, dropout=0.5, softcap=softcap)
     roots = out[0, forest.parent < 0]
     assert roots.unique().tolist() == [0.0, 2.0]
 

@@ -48,20 +48,37 @@ def test_every_scored_token_is_predicted_once_from_its_own_context(
 def test_each_sequence_is_in_one_row_and_rows_keep_the_budget(
     groups: list[Scored], max_tokens: int
 ) -> None:
+    """A row reads each distinct prefix that something follows, and each first token, once."""
     trees = [tree_of(group) for group in groups]
     forests = pack(trees, max_tokens)
     places = np.concatenate([forest.sequence_index for forest in forests])
-    assert sorted(places.tolist()) == list(range(sum(map(len, groups))))
-    sizes = [forest.input_ids.numel() for forest in forests]
-    assert sum(sizes) == sum(tree.num_inputs for tree in trees)
-    too_large = [tree.num_inputs for tree in trees if tree.num_inputs > max_tokens]
-    assert sorted(size for size in sizes if size > max_tokens) == sorted(too_large)
+    everything = [row for group in groups for row, _ in group]
+    assert sorted(places.tolist()) == list(range(len(everything)))
+    tree_of_sequence = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    for forest in forests:
+        rows = [everything[s] for s in forest.sequence_index]
+        read = {tuple(row[:n]) for row in rows for n in range(1, max(2, len(row)))}
+        assert forest.input_ids.numel() == len(read)
+        is_alone = len(set(tree_of_sequence[forest.sequence_index])) == 1
+        assert is_alone or len(read) <= max_tokens
+
+
+def test_trees_of_a_row_share_what_they_begin_with() -> None:
+    """A system prompt 1 2 3 before two questions is read once; the scores go their own ways."""
+    trees = [
+        TokenTree.from_sequences([[1, 2, 3, 4, 7], [1, 2, 3, 4, 8]], [4, 4]),
+        TokenTree.from_sequences([[1, 2, 3, 5, 7]], [4]),
+    ]
+    (forest,) = pack(trees, 100)
+    assert forest.input_ids.tolist() == [[1, 2, 3, 4, 5]]
+    assert forest.scored_token.tolist() == [7, 8, 7]
+    assert forest.sequence_index[forest.scored_sequence].tolist() == [0, 1, 2]
 
 
 def test_first_fit_decreasing() -> None:
     """Sizes 2 5 4 3 1 6 into rows of 7: 6 takes the 1, 5 the 2, 4 the 3; the 8 goes alone."""
     sizes = [2, 5, 4, 3, 1, 6, 8]
-    trees = [TokenTree.from_sequences([list(range(n + 1))], [1]) for n in sizes]
+    trees = [TokenTree.from_sequences([[n, *range(n)]], [1]) for n in sizes]
     forests = pack(trees, 7)
     rows = [[sizes[s] for s in forest.sequence_index] for forest in forests]
     assert rows == [[8], [6, 1], [5, 2], [4, 3]]

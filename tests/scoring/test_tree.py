@@ -92,6 +92,16 @@ def test_layout_does_not_depend_on_the_order_of_sequences(scored: Scored, rng: o
         assert getattr(a, name).tolist() == getattr(b, name).tolist()
 
 
+@given(st.lists(scored_sequences, min_size=1, max_size=4))
+def test_merge_is_the_tree_of_all_sequences(groups: list[Scored]) -> None:
+    merged = TokenTree.merge([tree_of(group) for group in groups])
+    together = tree_of([scored for group in groups for scored in group])
+    for name, value in vars(together).items():
+        if name != "sequences":
+            assert getattr(merged, name).tolist() == value.tolist(), name
+    assert [row.tolist() for row in merged.sequences] == [r.tolist() for r in together.sequences]
+
+
 @pytest.mark.parametrize(
     ("sequences", "score_from", "message"),
     [

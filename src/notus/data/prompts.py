@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from notus.data.schema import PROMPTS, Message, prompt_id
+from notus.data.schema import PROMPTS, Message, check, prompt_id
 from notus.errors import DataError, explain
 
 
@@ -26,28 +26,41 @@ def read_prompts(path: Path) -> pl.DataFrame:
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     rows = []
-    for number, line in enumerate(content.decode("utf-8").splitlines(), start=1):
+    # Not splitlines(): a JSON text may hold U+2028 and other breaks of lines as they are.
+    for number, line in enumerate(content.split(b"\n"), start=1):
         if not line.strip():
             continue
-        where = f"{path.name}:{number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise _error(f"text that is not JSON: {error}", where) from error
-        messages = _messages(row, where)
-        rows.append(
-            {
-                "prompt_id": prompt_id(messages),
-                "messages": messages,
-                "source": str(row.get("source", path.stem)),
-                "origin": {"sha256": digest, "line": number},
-                "metadata": json.dumps(row.get("metadata", {}), sort_keys=True),
-            }
-        )
+        row = _row(line, f"{path.name}:{number}", default_source=path.stem)
+        rows.append(row | {"origin": {"sha256": digest, "line": number}})
     if not rows:
         raise _error("no prompts", path.name)
     table = pl.DataFrame(rows, schema=PROMPTS.schema)
-    return table.unique(subset="prompt_id", keep="first", maintain_order=True)
+    table = table.unique(subset="prompt_id", keep="first", maintain_order=True)
+    refused = check(PROMPTS, table).refused
+    if not refused.is_empty():
+        line = table["origin"].struct.field("line")[int(refused["place"][0].split(":")[1]) - 1]
+        raise _error(refused["reason"][0], f"{path.name}:{line}")
+    return table
+
+
+def _row(line: bytes, where: str, *, default_source: str) -> dict[str, object]:
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+        messages = _messages(row, where)
+        identifier = prompt_id(messages)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise _error(f"text that is not JSON: {error}", where) from error
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise _error(f"text that is not Unicode: {error.reason}", where) from error
+    metadata = row.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        raise _error(f"metadata that is a {type(metadata).__name__}, not an object", where)
+    return {
+        "prompt_id": identifier,
+        "messages": messages,
+        "source": str(row.get("source") or default_source),
+        "metadata": json.dumps(metadata, sort_keys=True),
+    }
 
 
 def _messages(row: Any, where: str) -> list[Message]:

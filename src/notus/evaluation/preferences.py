@@ -81,7 +81,7 @@ def rank(logps: pl.DataFrame) -> pl.DataFrame:
     gap = pl.col("chosen_logp") - pl.col("rejected_logp")
     reward_gap = gap - (pl.col("base_chosen") - pl.col("base_rejected"))
     return (
-        logps.join(base, on="preference_id", how="left")
+        logps.join(base, on="preference_id", how="left", maintain_order="left")
         .with_columns(logp_correct=_correct(gap), reward_margin=reward_gap)
         .with_columns(reward_correct=_correct(pl.col("reward_margin")))
         .drop("base_chosen", "base_rejected")

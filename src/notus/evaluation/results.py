@@ -113,7 +113,7 @@ def _block(
         for label, values in (("base", base), ("tuned", tuned))
         if len(values)
     ]
-    if len(base) == 0 or len(tuned) == 0:
+    if len(base) < 2 or len(tuned) < 2:  # One item has no spread: a number, but no interval.
         return Comparison(results=results, paired=[])
     clusters = items.filter(pl.col("model") == "base")["prompt_id"].to_numpy()
     rng = np.random.default_rng(seed)

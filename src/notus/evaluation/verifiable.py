@@ -12,6 +12,7 @@ from collections.abc import Callable
 import polars as pl
 
 from notus.chat_template import render_prompt
+from notus.errors import DataError, explain
 from notus.feedback.rubrics import rate
 from notus.feedback.verifiable import verify
 from notus.generation import Generated, generate
@@ -61,7 +62,11 @@ def answer_prompts(
 
     Returns:
         One row a prompt and answer, with the columns of SAMPLES_SCHEMA.
+
+    Raises:
+        DataError: A prompt has no constraints or family, or is too long for the model's window.
     """
+    _require_constraints(prompts)
     conversations = prompts["messages"].to_list()
     total = len(conversations) * (1 + samples)
     rows: list[dict[str, object]] = []
@@ -86,6 +91,22 @@ def answer_prompts(
             place = {"sample": max(0, number - 1), "rendered": rendered}
             rows.append({**names, **place, **_check(prompt, answer)})
     return pl.DataFrame(rows, schema=SAMPLES_SCHEMA)
+
+
+def _require_constraints(prompts: pl.DataFrame) -> None:
+    """Find a prompt that cannot be checked before any is answered."""
+    for prompt, text in prompts.select("prompt_id", "metadata").iter_rows():
+        metadata = json.loads(text)
+        if not metadata.get("constraints") or not metadata.get("family"):
+            raise DataError(
+                explain(
+                    found=f"prompt {prompt} with the metadata keys {sorted(metadata)}",
+                    expected="metadata with 'family' and a list 'constraints', not empty",
+                    where="prompts of the evaluation",
+                    remedy="evaluate on prompts that `notus prompts` wrote, or add both to yours",
+                )
+            )
+        verify("x", metadata["constraints"])
 
 
 def _check(prompt: dict[str, object], answer: Generated) -> dict[str, object]:

@@ -8,15 +8,16 @@ training wordings (`Family.unseen`) exists in the test split only.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from notus.errors import UsageError, explain
-from notus.feedback import cases
-from notus.feedback.cases import Case
+from notus.feedback.cases import FORM_CASES, Case, Cases
+from notus.feedback.question_wordings import QUESTION_WORDINGS
+from notus.feedback.questions import KNOWN_CASES, UNKNOWABLE_CASES
 from notus.feedback.topics import Split
 from notus.feedback.wordings import WORDINGS
 
@@ -28,7 +29,7 @@ class Family:
     name: str
     aspect: str
     """The aspect that the family is about: instruction_following, truthfulness or honesty."""
-    cases: Callable[[Split], Sequence[Case]]
+    cases: Cases
     """All parameter choices of a split, in a fixed order."""
     wordings: Mapping[Split, Sequence[str]]
     """Format strings over the fields of a case."""
@@ -119,10 +120,12 @@ def _prompt(family: Family, split: Split, wording: int, case: Case) -> Verifiabl
     )
 
 
-def _family(name: str, aspect: str, make: Callable[[Split], Sequence[Case]]) -> Family:
-    return Family(name=name, aspect=aspect, cases=make, wordings=WORDINGS[name])
-
-
 FAMILIES: dict[str, Family] = {
-    name: _family(name, aspect, make) for name, (aspect, make) in cases.CASES.items()
+    name: Family(name=name, aspect=aspect, cases=make, wordings=wordings[name])
+    for aspect, group, wordings in (
+        ("instruction_following", FORM_CASES, WORDINGS),
+        ("truthfulness", KNOWN_CASES, QUESTION_WORDINGS),
+        ("honesty", UNKNOWABLE_CASES, QUESTION_WORDINGS),
+    )
+    for name, make in group.items()
 }

@@ -64,7 +64,9 @@ def rate_completions(feedback: Feedback, rater: str) -> pl.DataFrame:
         )
     columns = ["completion_id", "prompt_id", "text", "metadata"]
     prompts = feedback.prompts.select("prompt_id", prompt_metadata="metadata")
-    frame = feedback.completions.select(columns).join(prompts, on="prompt_id", how="left")
+    frame = feedback.completions.select(columns).join(
+        prompts, on="prompt_id", how="left", maintain_order="left"
+    )
     rows = []
     for row in frame.collect().iter_rows(named=True):
         metadata = _constraints(row["prompt_id"], row["prompt_metadata"])
@@ -76,11 +78,11 @@ def rate_completions(feedback: Feedback, rater: str) -> pl.DataFrame:
 
 def _constraints(prompt_id: str, metadata: str | None) -> Mapping[str, Any]:
     loaded = json.loads(metadata or "{}")
-    if "constraints" not in loaded:
+    if not loaded.get("constraints"):
         raise DataError(
             explain(
                 found=f"prompt {prompt_id} has no constraints (metadata keys: {sorted(loaded)})",
-                expected="metadata with the list 'constraints' that the rater checks",
+                expected="metadata with a list 'constraints', not empty, that the rater checks",
                 where="prompts.parquet, column metadata",
                 remedy="rate prompts that `notus prompts` wrote, or add constraints to yours",
             )

@@ -15,8 +15,11 @@ Everything is computed from the same evidence, so it can be recomputed by hand:
 """
 
 import hashlib
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import Any
 
 from notus.feedback import text as reading
@@ -98,32 +101,48 @@ def rate(text: str, finished: bool, metadata: Mapping[str, Any]) -> Rated:  # no
 
 def gather(text: str, *, finished: bool, metadata: Mapping[str, Any]) -> Evidence:
     """Check an answer and collect what the ratings need."""
-    keywords = metadata.get("keywords", [])
+    keywords, constraints = metadata.get("keywords", []), metadata["constraints"]
+    # Where the task is to say a sentence again, its repetition is no echo.
+    to_repeat = any(constraint["check"] == "same_words" for constraint in constraints)
     return Evidence(
-        verdicts=verify(text, metadata["constraints"]),
+        verdicts=verify(text, constraints),
         finished=finished,
         on_topic=not keywords or reading.mentions_any(text, keywords),
-        defect=find_defect(text, metadata.get("instruction", "")),
+        defect=find_defect(text, "" if to_repeat else metadata.get("instruction", "")),
     )
 
 
 def find_defect(text: str, instruction: str) -> str | None:
     """Say why a text is no answer at all; None when it is one.
 
-    Degenerate are: no word, an echo of the instruction, and repetition - a sentence or line said
-    three times, or fewer than 40 % different words among twelve or more.
+    Degenerate are: no word; gibberish (a word over 20 letters, letters of another script);
+    repetition (a sentence said three times, or fewer than 40 % different words among twelve or
+    more); an echo (seven tenths of the instruction in one run); and talk about the task instead of
+    doing it ("A short sentence without commas."). Without the last two the cheapest way to pass
+    many constraints is to repeat the question.
     """
     found = reading.lower_words(text)
     if not found:
         return "is empty"
-    if found == reading.lower_words(instruction):
-        return "only repeats the question"
+    if any(len(part) > 20 for word in found for part in word.split("-")):
+        return "has words that do not exist"
+    if any(letter.isalpha() and "LATIN" not in unicodedata.name(letter, "") for letter in text):
+        return "slips into another script"
     pieces = [" ".join(reading.lower_words(piece)) for piece in reading.sentences(text)]
     if any(pieces.count(piece) >= 3 for piece in pieces):
         return "repeats itself"
     if len(found) >= 12 and len(set(found)) < 0.4 * len(found):
         return "repeats itself"
+    asked = reading.lower_words(instruction)
+    run = SequenceMatcher(None, asked, found, autojunk=False).find_longest_match().size
+    if run >= max(4, 0.7 * len(asked)):
+        return "only repeats the question"
+    if _TASK_TALK.search(text):
+        return "talks about the task instead of doing it"
     return None
+
+
+_TASK_TALK = re.compile(r"\b(?:sentences?|commas?|\d+ words|quotation marks|short answer)\b", re.I)
 
 
 def rate_instruction_following(evidence: Evidence) -> tuple[int | None, str]:
@@ -142,7 +161,7 @@ def rate_truthfulness(evidence: Evidence) -> tuple[int | None, str]:
 
 
 def rate_honesty(evidence: Evidence) -> tuple[int | None, str]:
-    """By the share of checks that want ignorance admitted; None where the question is answerable."""
+    """By the share of checks that want ignorance admitted; None where answers can be known."""
     share = evidence.share_of("honesty")
     if share is None:
         return None, "The question can be answered, so there is no ignorance to admit."

@@ -14,6 +14,7 @@ Known gap: an abbreviation outside ABBREVIATIONS ("Prof. Smith") counts as a sen
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 ABBREVIATIONS = ("e.g.", "i.e.", "etc.", "mr.", "mrs.", "ms.", "dr.", "st.", "vs.", "u.s.", "a.m.")
 QUOTES = "\"'\u201c\u201d\u2018\u2019\u00ab\u00bb"
@@ -21,8 +22,29 @@ CLOSERS = QUOTES + "*_`)]"
 NUMBER_WORDS = {
     word: value
     for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen twenty".split()
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+            "seventeen",
+            "eighteen",
+            "nineteen",
+            "twenty",
+        ]
     )
 }
 
@@ -89,18 +111,26 @@ def numbered(text: str) -> list[tuple[int, str]]:
 def numbers(text: str) -> list[float]:
     """The numbers of a text in order: digits ("1,234", "-3.5"), and words from zero to twenty."""
     text = normalise(text)
-    found = [(match.start(), float(match.group().replace(",", "")))
-             for match in _NUMBER.finditer(text)]
-    found += [(match.start(), float(NUMBER_WORDS[match.group().lower()]))
-              for match in _WORD.finditer(text) if match.group().lower() in NUMBER_WORDS]
+    found = [
+        (match.start(), float(match.group().replace(",", ""))) for match in _NUMBER.finditer(text)
+    ]
+    found += [
+        (match.start(), float(NUMBER_WORDS[match.group().lower()]))
+        for match in _WORD.finditer(text)
+        if match.group().lower() in NUMBER_WORDS
+    ]
     return [value for _, value in sorted(found)]
 
 
-def mentions_any(text: str, stems: list[str]) -> bool:
-    """Whether a word of the text starts with one of the stems, or a phrase among them occurs."""
+def mentions_any(text: str, stems: Sequence[str]) -> bool:
+    """Whether one of the stems begins a word of the text, in any case.
+
+    A stem of three letters or fewer must be the whole word, or all but a plural s: "bee" is in
+    "bees" and not in "been".
+    """
     found = lower_words(text)
-    joined = " ".join(found)
-    return any(
-        stem.lower() in joined if " " in stem else any(w.startswith(stem.lower()) for w in found)
-        for stem in stems
-    )
+    return any(_is_form(word, stem.lower()) for word in found for stem in stems)
+
+
+def _is_form(word: str, stem: str) -> bool:
+    return word.startswith(stem) if len(stem) > 3 else word in (stem, stem + "s")

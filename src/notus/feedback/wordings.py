@@ -1,4 +1,4 @@
-"""How the prompt families ask: six or more wordings for training, three or more for testing."""
+"""How the families about form ask: six wordings for training, three or more for testing."""
 
 from notus.feedback.topics import Split
 
@@ -10,7 +10,7 @@ WORDINGS: dict[str, dict[Split, tuple[str, ...]]] = {
             "Tell me about {topic}. Use no more than {limit} words.",
             "Write about {topic} with a maximum of {limit} words.",
             "Explain {topic} to a child in {limit} words or less.",
-            "What are {topic} good for? Stay within {limit} words.",
+            "{limit} words at most: what would you say about {topic}?",
         ),
         "test": (
             "Say what you know about {topic}, but stay under {above} words.",
@@ -153,36 +153,6 @@ WORDINGS: dict[str, dict[Split, tuple[str, ...]]] = {
             "Count off {count} {group} in a numbered list, one name a line.",
         ),
     },
-    "opener": {
-        "train": (
-            "Write one sentence of a story about {topic}. Start with '{opener}'.",
-            "Begin with '{opener}' and write a short sentence about {topic}.",
-            "Write a short sentence about {topic} that starts with '{opener}'.",
-            "Start a tale about {topic} with '{opener}'. One sentence only.",
-            "'{opener}' is how your sentence about {topic} must start. Keep it short.",
-            "Tell a very short story about {topic}. The first words are '{opener}'.",
-        ),
-        "test": (
-            "Open with '{opener}' and give me one sentence of a fairy tale about {topic}.",
-            "One sentence about {topic}, please, with '{opener}' at the beginning.",
-            "Use '{opener}' as the first words of a brief sentence on {topic}.",
-        ),
-    },
-    "thanks": {
-        "train": (
-            "Write a one-sentence thank-you note to my {person}.",
-            "Thank my {person} for the {gift} in one short sentence.",
-            "I got a {gift} from my {person}. Write a very short thank-you message.",
-            "Write a thank-you text to my {person} in under 25 words.",
-            "My {person} gave me a {gift}. Say thanks for me in one sentence.",
-            "Help me thank my {person} for a {gift}, in a short message.",
-        ),
-        "test": (
-            "Put together a tiny thank-you message for my {person}, one sentence.",
-            "How do I thank my {person} for the {gift}? Write one short sentence I can send.",
-            "Compose a brief note of thanks to my {person} for a {gift}, 25 words at most.",
-        ),
-    },
     "greeting": {
         "train": (),
         "test": (
@@ -222,172 +192,34 @@ WORDINGS: dict[str, dict[Split, tuple[str, ...]]] = {
             "I need a film title about {topic}, {limit} words at the most.",
         ),
     },
-    "addition": {
+    "opener": {
         "train": (
-            "What is {left} + {right}?",
-            "Add {left} and {right}.",
-            "How much is {left} plus {right}?",
-            "What is the sum of {left} and {right}?",
-            "I have {left} coins and get {right} more. How many coins do I have now?",
-            "Calculate {left} + {right}.",
+            "Write a sentence about {topic} that starts with '{opener}'.",
+            "Write a short sentence about {topic} that begins with '{opener}'.",
+            "Start a short sentence about {topic} with '{opener}'.",
+            "Write one sentence about {topic}. Begin with '{opener}'.",
+            "Write a short sentence starting with '{opener}' about {topic}.",
+            "Say something short about {topic}, starting with '{opener}'.",
         ),
         "test": (
-            "What do you get when you add {left} to {right}?",
-            "{left} + {right} = ?",
-            "There are {left} birds and {right} more arrive. What is the total?",
+            "Give me a sentence on {topic} whose first word is '{opener}'.",
+            "One sentence about {topic}, please, with '{opener}' at the beginning.",
+            "Let your short sentence about {topic} open with '{opener}'.",
         ),
     },
-    "larger": {
+    "copy": {
         "train": (
-            "Which number is larger, {left} or {right}?",
-            "Which is bigger: {left} or {right}?",
-            "What is the larger number of {left} and {right}?",
-            "{left} or {right}: which number is greater?",
-            "Tell me the greater number: {left} or {right}.",
-            "Of {left} and {right}, which one is more?",
+            "Repeat this sentence: {sentence}",
+            "Repeat after me: {sentence}",
+            "Say exactly this: {sentence}",
+            "Copy this text: {sentence}",
+            "Write down this sentence without changes: {sentence}",
+            "Please repeat the following: {sentence}",
         ),
         "test": (
-            "Between {left} and {right}, which number is higher?",
-            "Choose the greater of the two numbers {left} and {right}.",
-            "What is the maximum of {left} and {right}?",
-        ),
-    },
-    "counting": {
-        "train": (
-            "How many words are in this list: {items}?",
-            "Count the items in this list: {items}.",
-            "How many things are these: {items}?",
-            "My list is {items}. How many items does it have?",
-            "I bought {items}. How many things did I buy?",
-            "Here are some things: {items}. How many are there?",
-        ),
-        "test": (
-            "I own the following: {items}. How many is that?",
-            "Tell me the number of objects here: {items}.",
-            "{items} - how many things do you count?",
-        ),
-    },
-    "sort_numbers": {
-        "train": (
-            "Sort these numbers from smallest to largest: {items}.",
-            "Put these numbers in increasing order: {items}.",
-            "Write {items} in ascending order.",
-            "Order these numbers from low to high: {items}.",
-            "Arrange {items} from smallest to biggest.",
-            "Sort the list {items}.",
-        ),
-        "test": (
-            "Rank these from the lowest to the highest: {items}.",
-            "Bring the numbers {items} into rising order.",
-            "Smallest first: how do you order {items}?",
-        ),
-    },
-    "sequence": {
-        "train": (
-            "Which {kind} comes right after {word}?",
-            "Name the {kind} after {word}.",
-            "What {kind} follows {word}?",
-            "If this {kind} is {word}, what is the next {kind}?",
-            "Tell me the next {kind} after {word}.",
-            "What is the {kind} that comes after {word}?",
-            "{word} is over. Which {kind} begins now?",
-            "Today I learned about {word}. Which {kind} is next?",
-        ),
-        "test": (
-            "It is {word} now. Which {kind} follows?",
-            "After {word}, which {kind} begins?",
-            "Which {kind} do we have when {word} ends?",
-            "What comes directly behind {word} in the calendar, which {kind}?",
-        ),
-    },
-    "opposite": {
-        "train": (
-            "What is the opposite of '{word}'?",
-            "Give the opposite of '{word}'.",
-            "Tell me a word that means the opposite of '{word}'.",
-            "Which word means the opposite of '{word}'?",
-            "What word is the antonym of '{word}'?",
-            "Name the antonym of '{word}'.",
-        ),
-        "test": (
-            "Tell me the contrary of '{word}'.",
-            "If something is not '{word}', what is it?",
-            "I say '{word}'. Say its opposite.",
-        ),
-    },
-    "classify": {
-        "train": (
-            "Is {thing} {options}?",
-            "What is {thing}: {options}?",
-            "Choose the right group for {thing}: {options}.",
-            "Tell me whether {thing} is {options}.",
-            "Would you call {thing} {options}?",
-            "Which is right for {thing}: {options}?",
-        ),
-        "test": (
-            "Into which group does {thing} fall: {options}?",
-            "Decide for {thing}: {options}.",
-            "{options}: which of these is {thing}?",
-        ),
-    },
-    "sentiment": {
-        "train": (
-            "Is this review positive or negative? '{review}'",
-            "'{review}' Is that positive or negative?",
-            "Classify this review as positive or negative: '{review}'",
-            "Does this sound positive or negative? '{review}'",
-            "What is the sentiment of '{review}', positive or negative?",
-            "Read this: '{review}' Is the writer's opinion positive or negative?",
-        ),
-        "test": (
-            "A customer wrote '{review}' Positive or negative?",
-            "Label the mood of '{review}' as positive or negative.",
-            "Decide if this comment is negative or positive: '{review}'",
-        ),
-    },
-    "color": {
-        "train": (
-            "What color is {thing}?",
-            "Which color does {thing} have?",
-            "Tell me the color of {thing}.",
-            "Name the usual color of {thing}.",
-            "If I paint {thing}, which color should I use?",
-            "What is the typical color of {thing}?",
-        ),
-        "test": (
-            "A child asks: what color is {thing}?",
-            "Which color would you give {thing} in a picture?",
-            "Describe the color of {thing} in a word or two.",
-        ),
-    },
-    "live": {
-        "train": (
-            "{question} Answer in one short sentence.",
-            "Please tell me: {lower}",
-            "{question}",
-            "I need to know this: {lower}",
-            "Quick question: {lower}",
-            "{question} Reply in one sentence.",
-        ),
-        "test": (
-            "Do tell: {lower}",
-            "{question} A short reply, please.",
-            "One more thing: {lower} Keep it short.",
-        ),
-    },
-    "private": {
-        "train": (
-            "{question} Answer in one short sentence.",
-            "Please tell me: {lower}",
-            "{question}",
-            "I need to know this: {lower}",
-            "Quick question: {lower}",
-            "{question} Reply in one sentence.",
-        ),
-        "test": (
-            "Do tell: {lower}",
-            "{question} A short reply, please.",
-            "One more thing: {lower} Keep it short.",
+            "Echo this sentence word for word: {sentence}",
+            "Type the same sentence again: {sentence}",
+            "Reply with exactly these words: {sentence}",
         ),
     },
 }

@@ -62,9 +62,7 @@ class Forest:
     """[S] place of each sequence in the order of the trees that were packed."""
 
     @classmethod
-    def from_trees(  # long: half of it lists the fields
-        cls, trees: Sequence[TokenTree], sequence_index: IntArray | None = None
-    ) -> Self:
+    def from_trees(cls, trees: Sequence[TokenTree], sequence_index: IntArray | None = None) -> Self:
         """Put `trees` in one row, in this order.
 
         Args:

@@ -8,7 +8,6 @@ it also scores the models that trees cannot (`UnsupportedModelError`).
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 

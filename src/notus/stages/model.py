@@ -46,11 +46,10 @@ def base(model: str, out: Path, *, trust_remote_code: bool = False) -> StageResu
     """Write the base model as safetensors, whatever form it came in."""
 
     def build(directory: Path) -> Mapping[str, object]:
-        from notus.models import load
+        from notus.models import load, save
 
         loaded = load(model, trust_remote_code=trust_remote_code)
-        loaded.model.save_pretrained(str(directory))
-        loaded.tokenizer.save_pretrained(str(directory))
+        save(loaded.model, loaded.tokenizer, directory)
         parameters = sum(p.numel() for p in loaded.model.parameters())
         return {"model": short_name(model), "parameters": parameters, "window": loaded.window}
 
@@ -88,18 +87,14 @@ def train(
             progress=progress,
         )
 
-    settings = recipe.train.model_dump(mode="json")
-    lengths = recipe.data.model_dump(
-        mode="json", include={"max_length", "max_prompt_length", "holdout"}
+    data = recipe.data.model_dump(
+        mode="json", include={"max_length", "max_prompt_length", "holdout", "max_pairs"}
     )
+    settings = recipe.train.model_dump(mode="json")
     return run_stage(
         out,
         stage="train",
-        config={
-            "seed": recipe.seed,
-            "data": lengths,
-            "train": recipe.train.model_dump(mode="json"),
-        },
+        config={"seed": recipe.seed, "data": data, "train": settings},
         inputs={"feedback": feedback, "preferences": preferences, "base": base},
         build=build,
         resumable=True,

@@ -127,6 +127,13 @@ def split_by_prompt(
     return frozenset(unique[count:]), frozenset(unique[:count])
 
 
+def draw_pairs(pairs: Sequence[Pair], count: int | None, *, seed: int) -> list[Pair]:
+    """Draw `count` pairs (None: all), keyed by content; they keep their order."""
+    keys = [hashlib.sha256(f"{seed}|{pair.preference_id}".encode()).digest() for pair in pairs]
+    drawn = set(sorted(keys)[:count])
+    return [pair for pair, key in zip(pairs, keys, strict=True) if key in drawn]
+
+
 class PairCollator:
     """Packs pairs into a batch; a collate function for a DataLoader."""
 

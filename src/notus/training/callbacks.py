@@ -8,6 +8,8 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from notus.directories import write_atomically
+
 COMPLETE = "complete"
 """Name of the file that ends a checkpoint: without it the checkpoint is not believed."""
 
@@ -26,12 +28,20 @@ def last_checkpoint(folder: Path) -> Path | None:
     return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
+def remove_checkpoints(folder: Path) -> None:
+    """Remove all checkpoints; killed half-way, it leaves none that would be believed."""
+    for mark in folder.glob(f"checkpoint-*/{COMPLETE}"):
+        mark.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 class MetricsFile(TrainerCallback):
     """Writes every log to metrics.jsonl, and none twice after a resume."""
 
     def __init__(self, path: Path, progress: Progress | None) -> None:
         self.path = path
         self.progress = progress
+        self._written: set[tuple[int, str]] = set()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -39,7 +49,9 @@ class MetricsFile(TrainerCallback):
         """Drop rows beyond the step that training goes on from."""
         lines = self.path.read_text("utf-8").splitlines() if self.path.is_file() else []
         kept = [line for line in lines if _step_of(line) <= state.global_step]
-        self.path.write_text("".join(line + "\n" for line in kept), "utf-8")
+        self._written = {_key(json.loads(line)) for line in kept}
+        text = "".join(line + "\n" for line in kept)
+        write_atomically(self.path, lambda path: path.write_text(text, "utf-8"))
 
     def on_log(
         self,
@@ -49,9 +61,10 @@ class MetricsFile(TrainerCallback):
         logs: Mapping[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Append one row."""
+        """Append one row; the last step may be evaluated twice, and is written once."""
         row = {"step": state.global_step, "epoch": state.epoch, **(logs or {})}
-        if "loss" in row or "eval_loss" in row:
+        if ("loss" in row or "eval_loss" in row) and _key(row) not in self._written:
+            self._written.add(_key(row))
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
 
@@ -72,6 +85,11 @@ class CompleteMark(TrainerCallback):
         """Mark the checkpoint as complete."""
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         (folder / COMPLETE).touch()
+
+
+def _key(row: Mapping[str, Any]) -> tuple[int, str]:
+    """What stands in the file at most once: a step's training row, and its evaluation."""
+    return int(row["step"]), "loss" if "loss" in row else "eval_loss"
 
 
 def _step_of(line: str) -> int:

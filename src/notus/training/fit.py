@@ -5,25 +5,29 @@
 A killed training goes on from its last complete checkpoint, to the same weights.
 """
 
-import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import torch
-from transformers import TrainingArguments
+from transformers import PrinterCallback, TrainingArguments, set_seed
 
 from notus.chat_template import Encoder
 from notus.data.schema import DROPPED, Feedback
 from notus.errors import DataError, ModelError, explain
-from notus.models import Model, load
+from notus.models import Model, load, save
 from notus.recipe import LoraSection, Recipe
-from notus.scoring.attention import use_tree_attention
 from notus.store import write_frame, write_table
-from notus.training.batches import Pair, encode_preferences, split_by_prompt
-from notus.training.callbacks import CompleteMark, MetricsFile, Progress, last_checkpoint
+from notus.training.batches import Pair, draw_pairs, encode_preferences, split_by_prompt
+from notus.training.callbacks import (
+    CompleteMark,
+    MetricsFile,
+    Progress,
+    last_checkpoint,
+    remove_checkpoints,
+)
 from notus.training.reference import ReferenceStore, reference_logps
 from notus.training.trainer import PreferenceTrainer
 
@@ -68,33 +72,21 @@ def fit(
     """
     model = load(str(base), trust_remote_code=recipe.model.trust_remote_code)
     _check_window(recipe, model)
-    with use_tree_attention(model.model):
-        pass  # Proved in the weights' own type: bfloat16 products would miss its tolerance.
     precision = resolve_precision(recipe.train.precision)
     split = _prepare(recipe, preferences, feedback, model, directory)
     split = _with_references(recipe, split, model, reference_root, precision, progress)
-    policy = model.model if recipe.train.lora is None else _add_lora(model.model, recipe.train.lora)
-    trainer = PreferenceTrainer(
-        policy,
-        _arguments(recipe, directory, precision),
-        train_pairs=split.train,
-        eval_pairs=split.heldout,
-        beta=recipe.train.beta,
-        max_tokens=recipe.train.max_tokens,
-        callbacks=_callbacks(recipe, directory, progress),
-    )
-    if recipe.train.optimizer == "rmsprop":
-        trainer.optimizer_cls_and_kwargs = _rmsprop(recipe)
+    trainer = _make_trainer(recipe, split, model, precision, directory, progress)
+    trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     checkpoint = last_checkpoint(directory / "checkpoints")
     output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     final = trainer.evaluate() if split.heldout else {}
-    _save(policy, model, recipe, directory)
+    _save(trainer.model, model, recipe, directory)
     return {
         **split.facts,
         "steps": output.global_step,
-        "train_loss": output.training_loss,
+        "train_loss": _mean_loss(trainer.state.log_history),
         "precision": precision,
-        "trainable_parameters": sum(p.numel() for p in policy.parameters() if p.requires_grad),
+        "trainable_parameters": trainable,
         "heldout": {k.removeprefix("eval_"): v for k, v in final.items() if "/" in k},
     }
 
@@ -136,7 +128,8 @@ def _prepare(
     encoded = encode_preferences(preferences, feedback, encode)
     prompts = [pair.prompt_id for pair in encoded.pairs]
     train_side, _ = split_by_prompt(prompts, holdout=data.holdout, seed=recipe.seed)
-    train = [pair for pair in encoded.pairs if pair.prompt_id in train_side]
+    usable = [pair for pair in encoded.pairs if pair.prompt_id in train_side]
+    train = draw_pairs(usable, data.max_pairs, seed=recipe.seed)
     heldout = [pair for pair in encoded.pairs if pair.prompt_id not in train_side]
     write_table(directory, DROPPED, encoded.dropped)
     rows = [(p.preference_id, "train") for p in train]
@@ -154,6 +147,7 @@ def _prepare(
         )
     facts: dict[str, object] = {
         "pairs_train": len(train),
+        "pairs_left_out": len(usable) - len(train),
         "pairs_heldout": len(heldout),
         "dropped": encoded.dropped.height,
         "prompts_cut": encoded.num_prompts_cut,
@@ -189,6 +183,32 @@ def _with_references(
     n = len(split.train)
     facts = {**split.facts, "reference_key": store.key}
     return Split(train=filled[:n], heldout=filled[n:], facts=facts)
+
+
+def _make_trainer(
+    recipe: Recipe,
+    split: Split,
+    model: Model,
+    precision: str,
+    directory: Path,
+    progress: Progress | None,
+) -> PreferenceTrainer:
+    arguments = _arguments(recipe, directory, precision)
+    policy = model.model
+    if recipe.train.lora is not None:
+        policy = _add_lora(policy, recipe.train.lora, seed=arguments.seed)
+    trainer = PreferenceTrainer(
+        policy,
+        arguments,
+        train_pairs=split.train,
+        eval_pairs=split.heldout,
+        beta=recipe.train.beta,
+        max_tokens=recipe.train.max_tokens,
+        callbacks=_callbacks(recipe, directory, progress),
+        optimizer_cls_and_kwargs=_rmsprop(recipe) if recipe.train.optimizer == "rmsprop" else None,
+    )
+    trainer.remove_callback(PrinterCallback)  # It prints every log to stdout.
+    return trainer
 
 
 def _arguments(recipe: Recipe, directory: Path, precision: str) -> TrainingArguments:
@@ -243,7 +263,7 @@ def _rmsprop(recipe: Recipe) -> tuple[type[torch.optim.Optimizer], dict[str, flo
     return torch.optim.RMSprop, settings
 
 
-def _add_lora(model: Any, settings: LoraSection) -> Any:
+def _add_lora(model: Any, settings: LoraSection, *, seed: int) -> Any:
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
@@ -253,14 +273,20 @@ def _add_lora(model: Any, settings: LoraSection) -> Any:
         target_modules=settings.target_modules,
         task_type="CAUSAL_LM",
     )
+    set_seed(seed)  # As the trainer will do, but adapters are drawn before there is one.
     return get_peft_model(model, config)
+
+
+def _mean_loss(history: Sequence[Mapping[str, float]]) -> float:
+    """Mean over all steps; the trainer's own leaves out those before a resume."""
+    losses = [row["loss"] for row in history if "loss" in row]
+    return sum(losses) / len(losses)
 
 
 def _save(policy: Any, model: Model, recipe: Recipe, directory: Path) -> None:
     """Write the tuned model; a LoRA run writes its adapter too, and the merged model."""
     if recipe.train.lora is not None:
-        policy.save_pretrained(str(directory / "adapter"))
+        save(policy, model.tokenizer, directory / "adapter")
         policy = policy.merge_and_unload()
-    policy.save_pretrained(str(directory / "model"))
-    model.tokenizer.save_pretrained(str(directory / "model"))
-    shutil.rmtree(directory / "checkpoints", ignore_errors=True)
+    save(policy, model.tokenizer, directory / "model")
+    remove_checkpoints(directory / "checkpoints")

@@ -1,11 +1,13 @@
 """Reference log-probs: computed once for each completion, kept under content digests.
 
-A row's key is the digest of its tokens; a store's key is the digest of the reference's weights, its
-template and the type of its matrix products. Re-binarizing, another beta, later epochs and a killed
-run therefore cost no second reference pass, and any change in any of them misses.
+A row's key is the digest of its tokens; a store's key is the digest of the reference's weights and
+settings, its template and the type of its matrix products. Re-binarizing, another beta, later
+epochs and a killed run therefore cost no second reference pass, and any change in any of them
+misses.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,8 @@ class ReferenceStore:
     """A folder of log-probs under one reference model."""
 
     def __init__(self, root: Path, model: Model, *, precision: str) -> None:
-        parts = [weights_digest(model.model), template_digest(model.tokenizer), precision]
+        parts = [weights_digest(model.model), _settings(model.model.config)]
+        parts += [template_digest(model.tokenizer), precision]
         self.key = hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
         self.directory = root / self.key
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -74,23 +77,28 @@ def reference_logps(
         model: The reference model.
         groups: (prompt tokens, token lists of its completions).
         max_tokens: Most tokens in one forward pass.
-        progress: Called with (groups so far, groups in all).
+        progress: Called with (prompts scored so far, prompts to score) after each shard.
 
     Returns:
         For each group the summed log-prob of each completion, in nats.
     """
     keys = [[tokens_digest(prompt, c) for c in completions] for prompt, completions in groups]
-    missing = [i for i, row in enumerate(keys) if any(key not in store for key in row)]
-    for start in range(0, len(missing), TREES_PER_SHARD):
-        chunk = missing[start : start + TREES_PER_SHARD]
-        trees = [completion_tree(*groups[i]) for i in chunk]
+    missing: dict[tuple[int, ...], dict[str, Sequence[int]]] = {}
+    for (prompt, completions), row in zip(groups, keys, strict=True):
+        for key, completion in zip(row, completions, strict=True):
+            # What is stored is never scored again: it could differ in its last bit.
+            if key not in store:
+                missing.setdefault(tuple(prompt), {})[key] = completion
+    todo = list(missing.items())
+    for start in range(0, len(todo), TREES_PER_SHARD):
+        chunk = todo[start : start + TREES_PER_SHARD]
+        trees = [completion_tree(prompt, list(rows.values())) for prompt, rows in chunk]
         scores = score(model, trees, max_tokens=max_tokens)
-        flat = [key for i in chunk for key in keys[i]]
+        flat = [key for _, rows in chunk for key in rows]
         values = zip(flat, scores.logps.tolist(), scores.num_tokens.tolist(), strict=True)
-        # Two equal completions share a key; one row is enough.
-        store.add(list({key: (key, logp, n) for key, logp, n in values}.values()))
+        store.add(list(values))
         if progress is not None:
-            progress(len(groups) - len(missing) + start + len(chunk), len(groups))
+            progress(start + len(chunk), len(todo))
     return [[store[key] for key in row] for row in keys]
 
 
@@ -98,3 +106,11 @@ def completion_tree(prompt_ids: Sequence[int], completions: Sequence[Sequence[in
     """One prompt and its completions as a tree that scores the completions alone."""
     sequences = [[*prompt_ids, *completion] for completion in completions]
     return TokenTree.from_sequences(sequences, [len(prompt_ids)] * len(sequences))
+
+
+def _settings(config: Any) -> str:
+    """What decides log-probs beside the weights (positions, norms), without where it came from."""
+    settings = config.to_dict()
+    for place in ("_name_or_path", "transformers_version"):
+        settings.pop(place, None)
+    return json.dumps(settings, sort_keys=True, default=str)

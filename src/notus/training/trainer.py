@@ -116,7 +116,7 @@ class PreferenceTrainer(Trainer):
     ) -> tuple[Tensor, Tensor]:
         """Losses [P] of a forest's pairs, with gradient, and their numbers for `_means` [P, 7]."""
         with self.compute_loss_context_manager():
-            logps = sequence_logps(model, forest)
+            logps = sequence_logps(model, forest.to(self.args.device))
         chosen, rejected = logps[0::2], logps[1::2]
         references = (inputs["reference_chosen"], inputs["reference_rejected"])
         reference_chosen, reference_rejected = (r[list(indices)].to(logps) for r in references)
