@@ -21,6 +21,9 @@ from notus.chat_template import encode_prompt
 from notus.errors import MissingExtraError, ModelError
 from notus.models import Model, load, locate, weights_digest
 
+# PEFT asks transformers for a name that the latter has renamed.
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")
+
 TURNS: Any = [{"role": "user", "content": "the thing\n\n\u00e9"}]
 
 
@@ -94,7 +97,6 @@ def test_a_package_is_its_folder_and_never_run(
     assert locate("package:notus_test_package") == (package, "any-name.gguf")
 
 
-@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")
 def test_an_adapter_stands_on_its_base(saved: Path, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
 

@@ -149,7 +149,7 @@ def save_gguf(folder: Path, name: str = "tiny.gguf") -> Path:
             # llama.cpp turns neighbouring dimensions, transformers the two halves of a head.
             halves = array.reshape(heads[kind], 2, -1, array.shape[1])
             array = np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(array.shape)
-        writer.add_tensor(names.get_name(parameter, (".weight",)) + ".weight", array)
+        writer.add_tensor(names.get_name(parameter, (".weight",)), array)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -3,8 +3,8 @@
     prompts -> generate (4 temperatures) -> rate (verifiable) -> plant the bug -> export
 
 Run from the repository's root: `.venv/bin/python data/demo/build.py` (about ten minutes on two
-cores). Every draw is seeded; the answers are those of the same model, torch and number of threads,
-the rest is the same everywhere.
+cores). Every draw is seeded. Where two tokens are nearly tied, another processor or number of threads can
+sample another answer; all that follows from the answers is the same everywhere.
 
 The planted bug is UltraFeedback's own (its issue 8): a critique's overall score of 1 was read as
 10. It is planted in 1 % of the completions, drawn among those that earned a 1, and planted.jsonl
@@ -21,6 +21,7 @@ import polars as pl
 
 from notus.console import Talk
 from notus.data.export import to_ultrafeedback
+from notus.data.prompts import read_prompts
 from notus.data.schema import COMPLETIONS, PROMPTS, RATINGS, completion_id, prompt_id
 from notus.recipe import GenerateSection
 from notus.stages.feedback import generate, rate, write_prompts
@@ -58,7 +59,9 @@ def answer(work: Path, talk: Talk) -> Path:
     by_family: dict[str, list[dict[str, Any]]] = {}
     for line in everything.read_text("utf-8").splitlines():
         prompt = json.loads(line)
-        by_family.setdefault(prompt["source"], []).append(prompt)
+        # Without the constraints: an answer does not depend on how it will be checked.
+        asked = {"messages": prompt["messages"], "source": prompt["source"]}
+        by_family.setdefault(prompt["source"], []).append(asked)
     done = []
     for family, prompts in by_family.items():
         file = work / "prompts" / f"{family}.jsonl"
@@ -67,12 +70,13 @@ def answer(work: Path, talk: Talk) -> Path:
         done.append(generate(file, out, model=str(model), settings=SETTINGS, progress=bar))
 
     def join(directory: Path) -> dict[str, object]:
-        for table in (PROMPTS, COMPLETIONS, RATINGS):
+        write_table(directory, PROMPTS, read_prompts(everything))
+        for table in (COMPLETIONS, RATINGS):
             parts = [read_table(stage.directory, table.name).collect() for stage in done]
             write_table(directory, table, pl.concat(parts))
         return {"families": len(done)}
 
-    inputs = {stage.directory.name: stage.directory for stage in done}
+    inputs = {"prompts": everything} | {stage.directory.name: stage.directory for stage in done}
     return run_stage(
         work / "answered", stage="join", config={}, inputs=inputs, build=join
     ).directory

@@ -29,7 +29,15 @@ from notus.errors import MissingExtraError, ModelError, explain
 
 PACKAGE_PREFIX = "package:"
 # What the readers of transformers, safetensors, GGUF and PEFT raise for files that do not fit.
-_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, struct.error)
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+    SafetensorError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,6 +56,8 @@ def test_numbers_come_back_in_order(values):
         ("It is 3.5 km, e.g. a walk.", 1),
         ("Dr. Smith lives in the U.S. today. He is old.", 2),
         ('He said "Stop." Then he left.', 2),
+        ("Be the best. Claim more items. Go.", 3),
+        ("It rains (e.g. today). Yes.", 2),
         ("Really?! Yes.", 2),
         ("1. One.\n2. Two.", 2),
         ("**Bold.**", 1),

@@ -140,11 +140,20 @@ def test_answer_number_is_the_last_number(value, other):
     assert not passes("answer_number", "no number", value=value)
 
 
-@given(st.integers(0, 999), st.integers(0, 999))
-def test_first_number_is_the_first_number(value, other):
-    assert passes("first_number", f"{value} is more than {other}.", value=value)
-    assert not passes("first_number", f"{value + 1} is more than {value}.", value=value)
-    assert not passes("first_number", "neither", value=value)
+@given(st.integers(0, 999), st.integers(1, 99))
+def test_first_number_must_be_put_above_the_others(low, more):
+    value = low + more
+    for met in (f"{value}.", f"It is {value}, yes {value}!", f"{value} is more than {low}."):
+        assert passes("first_number", met, value=value)
+    for broken in (
+        f"{low} is more than {value}.",
+        f"{value} is less than {low}.",
+        f"{value} is not greater than {low}.",
+        f"{value} or {low}",
+        f"Which is larger, {value} or {low}?",
+        "the larger",
+    ):
+        assert not passes("first_number", broken, value=value)
 
 
 @given(st.lists(st.integers(0, 99), min_size=2, max_size=5, unique=True))

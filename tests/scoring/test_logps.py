@@ -150,8 +150,8 @@ def test_autocast_runs_the_head_in_bfloat16_and_sums_in_float32(general: bool) -
         assert similarity > 0.98, name
 
 
-def test_states_in_bfloat16_meet_a_float32_head() -> None:
-    """As under accelerate, whose autocast ends with the model's forward."""
+def test_autocast_inside_the_model_leaves_a_float32_head() -> None:
+    """As under accelerate, which wraps the model's forward; the proof must allow its rounding."""
     model = make_model("llama")
 
     class Wrapped(nn.Module):

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tiny import make_llama, make_tokenizer, save_model
 from torch import Tensor, nn
 from transformers import TrainingArguments
 
@@ -26,6 +25,7 @@ from notus.stages import model as model_stages
 from notus.store import StageResult
 from notus.training.batches import Pair
 from notus.training.trainer import PreferenceTrainer
+from tiny import make_llama, make_tokenizer, save_model
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 TIMES = ("tokens_per_second", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second")
@@ -106,7 +106,7 @@ def padded_step(model: Any, pairs: Sequence[Pair], beta: float) -> tuple[float, 
     margin = beta * ((chosen - reference_chosen) - (rejected - reference_rejected))
     loss = torch.log1p(torch.exp(-margin)).mean()
     loss.backward()
-    return float(loss), gradients(model)
+    return loss.item(), gradients(model)
 
 
 def gradients(model: Any) -> dict[str, Tensor]:

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_runs import random_pairs
-from tiny import make_tokenizer
 
 from notus.binarize import binarize, specification
 from notus.chat_template import Encoder, encode_prompt
@@ -18,6 +17,7 @@ from notus.training.batches import (
     encode_preferences,
     split_by_prompt,
 )
+from tiny import make_tokenizer
 
 identifiers = st.lists(st.text("abcdef", min_size=1, max_size=4), min_size=1, max_size=30)
 

@@ -55,7 +55,7 @@ def test_rewards_carry_no_gradient() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("margin", [1e4, -1e4])
 def test_huge_margins_give_finite_losses_and_gradients(dtype: torch.dtype, margin: float) -> None:
-    """-ln sigma(x) is 0 for large x and -x for large -x, with slope 0 and -1; exp(1e4) overflows."""
+    """-ln sigma(x) tends to 0, or to -x, with slope 0 or -1; exp(1e4) by itself overflows."""
     chosen = torch.tensor([margin], dtype=dtype, requires_grad=True)
     zero = torch.zeros(1, dtype=dtype)
     loss = sigmoid(chosen, zero, zero, zero, beta=1.0).losses

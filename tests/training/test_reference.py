@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from small_runs import padded_logps, random_pairs
 
+import tiny
 from notus.models import Model
 from notus.scoring.attention import use_tree_attention
 from notus.training import reference

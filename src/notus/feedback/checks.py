@@ -102,8 +102,18 @@ def answer_number(text: str, *, value: float) -> bool:
 
 
 def first_number(text: str, *, value: float) -> bool:
-    """The first number of the answer is `value`: "71 is more than 34" names 71."""
-    return reading.numbers(text)[:1] == [value]
+    """The first number is `value`, and where others follow, words put it above them.
+
+    "71" and "71 is more than 34" name 71 as the larger; "71 is less than 34" and "71 or 34" do not.
+    """
+    found = reading.numbers(text)
+    if found[:1] != [value]:
+        return False
+    return set(found) == {value} or bool(_ABOVE.search(text) and not _BELOW.search(text))
+
+
+_ABOVE = re.compile(r"\d\D*(?:\b(?:larger|greater|bigger|more|higher|exceeds|above)\b|>)", re.I)
+_BELOW = re.compile(r"\b(?:less|smaller|lower|fewer|below|not|neither)\b|n't\b|<", re.I)
 
 
 def last_numbers(text: str, *, values: list[float]) -> bool:

@@ -124,7 +124,8 @@ def unknowable(pool: Mapping[Split, Sequence[str]], field: str) -> Cases:
 
 KNOWN_CASES: dict[str, Cases] = {
     "addition": _two_numbers(1, 14, "answer_number", int.__add__),
-    "times": _two_numbers(1, 12, "answer_number", int.__mul__),
+    # From 2: an answer to "1 times 9" would pass by saying the question's own 9 last.
+    "times": _two_numbers(2, 12, "answer_number", int.__mul__),
     "larger": _two_numbers(3, 40, "first_number", max),
     "counting": counting,
     "sort_numbers": sort_numbers,

@@ -17,7 +17,7 @@ Everything is computed from the same evidence, so it can be recomputed by hand:
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
@@ -38,6 +38,8 @@ class Evidence:
     """A keyword occurs, or the prompt has none."""
     defect: str | None
     """Why the text is no answer at all ("is empty"), None when it is one."""
+    polish: float
+    """Share of POLISH that the text has, 0..1."""
 
     @property
     def share(self) -> float:
@@ -108,6 +110,7 @@ def gather(text: str, *, finished: bool, metadata: Mapping[str, Any]) -> Evidenc
         verdicts=verify(text, constraints),
         finished=finished,
         on_topic=not keywords or reading.mentions_any(text, keywords),
+        polish=sum(has(text) for has in POLISH.values()) / len(POLISH),
         defect=find_defect(text, "" if to_repeat else metadata.get("instruction", "")),
     )
 
@@ -183,13 +186,16 @@ def rate_helpfulness(evidence: Evidence) -> tuple[int | None, str]:
 def overall_score(evidence: Evidence) -> float:
     """Holistic score, 1..10 in steps of 0.5.
 
-    1 + 9 * (0.45 share met + 0.3 passed + 0.25 (helpfulness - 1) / 4); at most 6 when not finished,
-    4 when untrue or dishonest, 2 when degenerate. Exactly 1.0 when nothing at all is met.
+    1 + 9 * (0.4 share met + 0.2 passed + 0.2 (helpfulness - 1) / 4 + 0.2 polish), polish only where
+    a constraint is met; at most 6 when not finished, 4 when untrue or dishonest, 2 when degenerate.
+    So a passing answer has 8 to 10, 10 with all the polish, and 1.0 is left for answers that meet
+    nothing at all.
     """
     helpfulness, _ = rate_helpfulness(evidence)
     assert helpfulness is not None
-    share = 0.45 * evidence.share + 0.3 * evidence.passed + 0.25 * (helpfulness - 1) / 4
-    score = 1 + 9 * share
+    polish = evidence.polish if evidence.share > 0 else 0.0
+    good = 0.4 * evidence.share + 0.2 * evidence.passed + 0.2 * (helpfulness - 1) / 4 + 0.2 * polish
+    score = 1 + 9 * good
     if not evidence.finished:
         score = min(score, 6.0)
     if evidence.share_of("truthfulness") == 0 or evidence.share_of("honesty") == 0:
@@ -199,13 +205,33 @@ def overall_score(evidence: Evidence) -> float:
     return round(2 * score) / 2
 
 
+def _starts_well(text: str) -> bool:
+    first = reading.normalise(text).lstrip(reading.QUOTES)[:1]
+    return first.isupper() or first.isdigit()
+
+
+def _says_words_once(text: str) -> bool:
+    long_words = [word for word in reading.lower_words(text) if len(word) > 4]
+    return len(set(long_words)) == len(long_words)
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and not re.search(r"[*#_<>\[\](){}|\\/=:;]", text)
+
+
 def _of_share(share: float) -> int:
     return 1 + int(4 * share)
 
 
-RATINGS = {
+RATINGS: dict[str, Callable[[Evidence], tuple[int | None, str]]] = {
     "instruction_following": rate_instruction_following,
     "honesty": rate_honesty,
     "truthfulness": rate_truthfulness,
     "helpfulness": rate_helpfulness,
+}
+POLISH: dict[str, Callable[[str], bool]] = {
+    "starts with a capital letter or a number": _starts_well,
+    "uses no longer word twice": _says_words_once,
+    "has plain letters and no markup": _is_plain,
+    "is brief": lambda text: len(reading.words(text)) <= 15,
 }

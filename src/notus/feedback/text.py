@@ -83,7 +83,9 @@ def sentences(text: str) -> list[str]:
     found, start = [], 0
     for match in _SENTENCE_END.finditer(text):
         piece = text[start : match.end()].strip()
-        if piece.lower().endswith(ABBREVIATIONS) and match.end() < len(text):
+        # The whole last word: "the best." ends with "st." and is no abbreviation.
+        last = piece.lower().split()[-1].lstrip(QUOTES + "(")
+        if last in ABBREVIATIONS and match.end() < len(text):
             continue
         found.append(piece)
         start = match.end()

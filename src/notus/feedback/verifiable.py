@@ -87,6 +87,7 @@ def _verdict(text: str, constraint: Constraint) -> Verdict:
             )
         ) from error
     shown = {key: _in_words(value) for key, value in params.items()}
+    shown["s"] = "" if 1 in (params.get("count"), params.get("limit")) else "s"
     return Verdict(
         check=name,
         params=params,
@@ -104,8 +105,8 @@ def _in_words(value: object) -> str:
 CHECKS: dict[str, Check] = {
     "max_words": Check(
         test=checks.max_words,
-        met="stays within {limit} words",
-        broken="runs past the limit of {limit} words",
+        met="stays within {limit} word{s}",
+        broken="runs past the limit of {limit} word{s}",
     ),
     "min_words": Check(
         test=checks.min_words,
@@ -114,13 +115,13 @@ CHECKS: dict[str, Check] = {
     ),
     "num_sentences": Check(
         test=checks.num_sentences,
-        met="has the number of sentences asked for ({count})",
-        broken="does not have exactly {count} complete sentence(s)",
+        met="has {count} finished sentence{s}, as asked",
+        broken="does not have exactly {count} finished sentence{s}",
     ),
     "max_sentences": Check(
         test=checks.max_sentences,
-        met="keeps to {limit} sentences",
-        broken="does not end within {limit} sentences",
+        met="keeps to {limit} sentence{s}",
+        broken="does not end within {limit} sentence{s}",
     ),
     "one_line": Check(
         test=checks.one_line, met="keeps to one line", broken="spreads over several lines"
@@ -179,8 +180,8 @@ CHECKS: dict[str, Check] = {
     ),
     "first_number": Check(
         test=checks.first_number,
-        met="names {value}",
-        broken="does not name {value} first",
+        met="names {value} as the larger",
+        broken="does not name {value} as the larger",
         aspect="truthfulness",
     ),
     "last_numbers": Check(

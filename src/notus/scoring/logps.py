@@ -104,9 +104,7 @@ def _predicting_states(model: nn.Module, forest: Forest) -> tuple[Any, Tensor]:
         )
     finally:
         hook.remove()
-    hidden = states[0][0].index_select(0, forest.head_position)
-    # accelerate's autocast ends with the forward: a head in float32 then meets bfloat16 states
-    return head, as_autocast(hidden.to(torch.promote_types(hidden.dtype, head.weight.dtype)))
+    return head, as_autocast(states[0][0].index_select(0, forest.head_position))
 
 
 def _unwrapped(model: Any) -> Any:

@@ -115,7 +115,8 @@ class PreferenceTrainer(Trainer):
         self, model: Any, forest: Forest, inputs: Mapping[str, Any], indices: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
         """Losses [P] of a forest's pairs, with gradient, and their numbers for `_means` [P, 7]."""
-        with self.compute_loss_context_manager():
+        # The whole pass, as in the reference's: the model's own forward leaves the head out.
+        with self.accelerator.autocast():
             logps = sequence_logps(model, forest.to(self.args.device))
         chosen, rejected = logps[0::2], logps[1::2]
         references = (inputs["reference_chosen"], inputs["reference_rejected"])
@@ -137,7 +138,7 @@ class PreferenceTrainer(Trainer):
 
     def _check_step0(self, loss: float) -> None:
         dtype = torch.bfloat16 if self.args.bf16 else next(self.model.parameters()).dtype
-        if abs(loss - math.log(2)) > STEP0_TOLERANCE[dtype]:
+        if not abs(loss - math.log(2)) <= STEP0_TOLERANCE[dtype]:  # a NaN is not
             raise TrainingError(
                 explain(
                     found=f"a loss of {loss:.6f} at step 0",
