@@ -150,7 +150,7 @@ def test_lengths_that_leave_no_room(length: int, prompt: int) -> None:
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t\n"])
 def test_an_empty_completion_is_refused(text: str) -> None:
-    with pytest.raises(DataError, match="empty completion.*"):
+    with pytest.raises(DataError, match="empty completion"):
         encoder("chatml")(user("What is it?"), text)
 
 

@@ -20,9 +20,9 @@ from notus.errors import DataError
 from notus.generation import Generated, generate, stream
 from notus.models import Model
 
-NEW = 16
+NEW = 12
 PROMPTS: Any = [
-    [{"role": "user", "content": "the thing " * (1 + 5 * i % 7) + str(i)}] for i in range(24)
+    [{"role": "user", "content": "the thing " * (1 + 5 * i % 7) + str(i)}] for i in range(14)
 ]
 
 
@@ -59,7 +59,7 @@ def test_greedy_answers_are_those_of_transformers(model: Model, batch_tokens: in
     eos = model.tokenizer.eos_token_id
     found = answers(model, batch_tokens=batch_tokens)
     # Some rows end early and leave their batch while others go on, or this would show little.
-    assert 3 <= sum(answer.finished for answer in found) <= len(found) - 3
+    assert 2 <= sum(answer.finished for answer in found) <= len(found) - 2
     for messages, answer in zip(PROMPTS, found, strict=True):
         ids = by_transformers(model, messages, [eos])
         expected = model.tokenizer.decode(ids, skip_special_tokens=True).strip()
@@ -89,7 +89,7 @@ def test_neither_batches_nor_neighbours_nor_order_have_a_say(
 ) -> None:
     settings: dict[str, Any] = {"temperature": temperature, "seed": 3}
     expected = answers(model, batch_tokens=100_000, **settings)
-    assert len({answer.text for answer in expected}) > 12
+    assert len({answer.text for answer in expected}) > len(expected) // 2
     assert answers(model, batch_tokens=1, **settings) == expected
     assert answers(model, PROMPTS[::-1], batch_tokens=500, **settings) == expected[::-1]
     assert answers(model, PROMPTS[5:6], **settings) == expected[5:6]
@@ -125,8 +125,9 @@ def test_sampling_follows_the_tempered_distribution(model: Model, temperature: f
         expected = torch.softmax(logits[0].double() / temperature, -1).numpy() * len(draws)
         seen = np.bincount(picked, minlength=len(expected))
         rare = expected < 5
-        seen = np.append(seen[~rare], seen[rare].sum())
-        expected = np.append(expected[~rare], expected[rare].sum())
+        if rare.any():
+            seen = np.append(seen[~rare], seen[rare].sum())
+            expected = np.append(expected[~rare], expected[rare].sum())
         statistic = ((seen - expected) ** 2 / expected).sum()
         freedom = len(seen) - 1
         return float((statistic - freedom) / np.sqrt(2 * freedom))
@@ -161,7 +162,7 @@ def test_a_draw_at_either_end_picks_a_token_that_can_be() -> None:
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_a_stream_is_the_answer_in_pieces(model: Model, temperature: float) -> None:
-    for seed, messages in enumerate(PROMPTS):
+    for seed, messages in enumerate(PROMPTS[:5]):
         settings: dict[str, Any] = {"temperature": temperature, "seed": seed}
         pieces = list(stream(model, messages, max_new_tokens=NEW, **settings))
         (answer,) = answers(model, [messages], **settings)
@@ -169,18 +170,12 @@ def test_a_stream_is_the_answer_in_pieces(model: Model, temperature: float) -> N
         assert len(pieces) > 1 or answer.num_tokens < 3
 
 
-def test_a_stream_waits_for_all_bytes_of_a_character(model: Model) -> None:
+def test_a_stream_waits_for_all_bytes_of_a_character(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = "caf\u00e9 \u4f60\u597d \U0001f600."
-    model = changed(model)
-    script = iter(model.tokenizer(text)["input_ids"])
-    head = model.model.lm_head
-
-    def says(hidden: torch.Tensor) -> torch.Tensor:
-        logits = torch.zeros(*hidden.shape[:2], head.out_features)
-        logits[..., next(script, model.tokenizer.eos_token_id)] = 1.0
-        return logits
-
-    model.model.lm_head.forward = says
+    script = iter([*model.tokenizer(text)["input_ids"], model.tokenizer.eos_token_id])
+    monkeypatch.setattr(generation, "_pick", lambda *_: torch.tensor([next(script)]))
     pieces = list(stream(model, PROMPTS[0], max_new_tokens=40))
     assert "".join(pieces) == text
     assert all("\ufffd" not in piece for piece in pieces)

@@ -184,7 +184,7 @@ def remove_tokenizer(folder: Path) -> None:
         file.unlink()
 
 
-FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
+FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut weights": (cut_weights, "header"),
     "garbled weights": (garble_weights, "header"),
     "no weights": (remove_weights, "model.safetensors"),
@@ -192,10 +192,10 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "one weight missing": (lose_one_weight, "1 weights are missing.*layers.1.mlp.up_proj"),
     "other sizes": (lambda f: change_config(f, hidden_size=64), "could not be loaded"),
     "unknown type": (lambda f: change_config(f, model_type="nope"), "nope"),
-    "broken config": (lambda f: (f / "config.json").write_text("{") and None, "config.json"),
-    "broken tokenizer": (lambda f: (f / "tokenizer.json").write_text("{") and None, "line 1"),
+    "broken config": (lambda f: (f / "config.json").write_text("{"), "config.json"),
+    "broken tokenizer": (lambda f: (f / "tokenizer.json").write_text("{"), "line 1"),
     "no tokenizer": (remove_tokenizer, "tokenizer"),
-    "empty folder": (lambda f: (shutil.rmtree(f), f.mkdir()) and None, "could not be loaded"),
+    "empty folder": (lambda f: (shutil.rmtree(f), f.mkdir()), "could not be loaded"),
 }
 
 
@@ -232,7 +232,7 @@ def test_a_broken_gguf_file(content: bytes, tmp_path: Path) -> None:
 def test_of_several_gguf_files_none_is_meant(tmp_path: Path) -> None:
     for name in ("q4.gguf", "q8.gguf"):
         (tmp_path / name).touch()
-    with pytest.raises(ModelError, match="2 GGUF files: q4.gguf, q8.gguf"):
+    with pytest.raises(ModelError, match=r"2 GGUF files: q4\.gguf, q8\.gguf"):
         load(str(tmp_path))
     (tmp_path / "config.json").touch()
     assert locate(str(tmp_path)) == (tmp_path, None)

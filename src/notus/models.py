@@ -79,7 +79,7 @@ def load(
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if gguf is not None:
         options["gguf_file"] = gguf
-    with _explained(name, source):
+    with _explained(name, source), no_bars():
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
         if gguf is None:
             options["use_safetensors"] = True
@@ -94,7 +94,7 @@ def load(
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write a model and its tokenizer as a transformers folder, weights as safetensors."""
-    with _no_bars():
+    with no_bars():
         model.save_pretrained(str(folder))
         tokenizer.save_pretrained(str(folder))
 
@@ -217,7 +217,7 @@ def _load_adapter(folder: Path, *, dtype: torch.dtype, trust_remote_code: bool) 
 
 
 @contextlib.contextmanager
-def _no_bars() -> Iterator[None]:
+def no_bars() -> Iterator[None]:
     """Keep transformers' progress bars, one a file, out of what a person sees."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()

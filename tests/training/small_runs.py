@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 from transformers import TrainingArguments
@@ -28,6 +29,8 @@ from notus.training.trainer import PreferenceTrainer
 from tiny import make_llama, make_tokenizer, save_model
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
+# PEFT and TRL ask transformers by the old name.
+old_name_warns = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
 TIMES = ("tokens_per_second", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second")
 
 
@@ -118,11 +121,12 @@ def gradients(model: Any) -> dict[str, Tensor]:
 
 
 def assert_same_gradients(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """Largest difference of each gradient, relative to its largest entry above 1."""
+    """Largest difference in each gradient, as a share of that gradient's largest entry."""
     assert found.keys() == expected.keys()
-    assert any(float(gradient.abs().max()) > 0.1 for gradient in expected.values())
     for name, gradient in expected.items():
-        error = float((found[name] - gradient).abs().max()) / max(1, float(gradient.abs().max()))
+        largest = float(gradient.abs().max())
+        assert largest > 1e-4, f"the gradient of {name} is nearly 0: nothing is compared"
+        error = float((found[name] - gradient).abs().max()) / largest
         assert error <= TOLERANCE[gradient.dtype], f"gradient of {name}: error {error:.3g}"
 
 

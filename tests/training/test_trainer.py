@@ -20,6 +20,7 @@ from small_runs import (
     assert_same_gradients,
     exact_llama,
     make_trainer,
+    old_name_warns,
     padded_logps,
     padded_step,
     random_pairs,
@@ -35,9 +36,6 @@ from notus.scoring.score import score
 from notus.training.batches import Pair
 from notus.training.losses import rewards_accuracy
 from notus.training.trainer import PreferenceTrainer
-
-# PEFT asks transformers by the old name.
-peft_warns = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
 
 Check = Callable[..., None]
 
@@ -56,7 +54,7 @@ def first_step(trainer: PreferenceTrainer, pairs: list[Pair]) -> float:
     return float(trainer.training_step(trainer.model, trainer.data_collator(pairs)))
 
 
-@peft_warns
+@old_name_warns
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize("max_tokens", [1, 50, 10_000])
@@ -83,7 +81,7 @@ def test_step_depends_neither_on_order_nor_on_packing(order: list[int], max_toke
     assert_same_gradients(found, expected)
 
 
-@pytest.mark.parametrize("lora", [False, pytest.param(True, marks=peft_warns)])
+@pytest.mark.parametrize("lora", [False, pytest.param(True, marks=old_name_warns)])
 def test_gradient_checkpointing_changes_no_gradient(lora: bool) -> None:
     llama, pairs = exact_llama(), random_pairs(6)
     model = with_lora(llama) if lora else llama

@@ -41,7 +41,6 @@ class MetricsFile(TrainerCallback):
     def __init__(self, path: Path, progress: Progress | None) -> None:
         self.path = path
         self.progress = progress
-        self._written: set[tuple[int, str]] = set()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -49,7 +48,6 @@ class MetricsFile(TrainerCallback):
         """Drop rows beyond the step that training goes on from."""
         lines = self.path.read_text("utf-8").splitlines() if self.path.is_file() else []
         kept = [line for line in lines if _step_of(line) <= state.global_step]
-        self._written = {_key(json.loads(line)) for line in kept}
         text = "".join(line + "\n" for line in kept)
         write_atomically(self.path, lambda path: path.write_text(text, "utf-8"))
 
@@ -61,10 +59,9 @@ class MetricsFile(TrainerCallback):
         logs: Mapping[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Append one row; the last step may be evaluated twice, and is written once."""
+        """Append one row."""
         row = {"step": state.global_step, "epoch": state.epoch, **(logs or {})}
-        if ("loss" in row or "eval_loss" in row) and _key(row) not in self._written:
-            self._written.add(_key(row))
+        if "loss" in row or "eval_loss" in row:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
 
@@ -76,20 +73,30 @@ class MetricsFile(TrainerCallback):
             self.progress("train", state.global_step, state.max_steps)
 
 
+class EvaluateLast(TrainerCallback):
+    """Evaluates after the last step, while the trackers still listen."""
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Ask for an evaluation."""
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = True
+
+
 class CompleteMark(TrainerCallback):
-    """Ends every checkpoint with a mark, once all its files are written."""
+    """Ends every checkpoint but the last step's with a mark, once all its files are written.
+
+    From a checkpoint of the last step transformers would train one step more.
+    """
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Mark the checkpoint as complete."""
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        (folder / COMPLETE).touch()
-
-
-def _key(row: Mapping[str, Any]) -> tuple[int, str]:
-    """What stands in the file at most once: a step's training row, and its evaluation."""
-    return int(row["step"]), "loss" if "loss" in row else "eval_loss"
+        if state.global_step < state.max_steps:
+            (folder / COMPLETE).touch()
 
 
 def _step_of(line: str) -> int:

@@ -17,12 +17,13 @@ from transformers import PrinterCallback, TrainingArguments, set_seed
 from notus.chat_template import Encoder
 from notus.data.schema import DROPPED, Feedback
 from notus.errors import DataError, ModelError, explain
-from notus.models import Model, load, save
+from notus.models import Model, load, no_bars, save
 from notus.recipe import LoraSection, Recipe
 from notus.store import write_frame, write_table
 from notus.training.batches import Pair, draw_pairs, encode_preferences, split_by_prompt
 from notus.training.callbacks import (
     CompleteMark,
+    EvaluateLast,
     MetricsFile,
     Progress,
     last_checkpoint,
@@ -78,13 +79,15 @@ def fit(
     trainer = _make_trainer(recipe, split, model, precision, directory, progress)
     trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     checkpoint = last_checkpoint(directory / "checkpoints")
-    output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    final = trainer.evaluate() if split.heldout else {}
+    with no_bars():
+        output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    history = trainer.state.log_history
+    final: Mapping[str, float] = [{}, *(row for row in history if "eval_loss" in row)][-1]
     _save(trainer.model, model, recipe, directory)
     return {
         **split.facts,
         "steps": output.global_step,
-        "train_loss": _mean_loss(trainer.state.log_history),
+        "train_loss": _mean_loss(history),
         "precision": precision,
         "trainable_parameters": trainable,
         "heldout": {k.removeprefix("eval_"): v for k, v in final.items() if "/" in k},
@@ -193,7 +196,7 @@ def _make_trainer(
     directory: Path,
     progress: Progress | None,
 ) -> PreferenceTrainer:
-    arguments = _arguments(recipe, directory, precision)
+    arguments = _arguments(recipe, directory, precision, heldout=bool(split.heldout))
     policy = model.model
     if recipe.train.lora is not None:
         policy = _add_lora(policy, recipe.train.lora, seed=arguments.seed)
@@ -204,14 +207,16 @@ def _make_trainer(
         eval_pairs=split.heldout,
         beta=recipe.train.beta,
         max_tokens=recipe.train.max_tokens,
-        callbacks=_callbacks(recipe, directory, progress),
+        callbacks=_callbacks(recipe, split, directory, progress),
         optimizer_cls_and_kwargs=_rmsprop(recipe) if recipe.train.optimizer == "rmsprop" else None,
     )
     trainer.remove_callback(PrinterCallback)  # It prints every log to stdout.
     return trainer
 
 
-def _arguments(recipe: Recipe, directory: Path, precision: str) -> TrainingArguments:
+def _arguments(
+    recipe: Recipe, directory: Path, precision: str, *, heldout: bool
+) -> TrainingArguments:
     train = recipe.train
     seed = recipe.seed if train.seed is None else train.seed
     return TrainingArguments(
@@ -230,7 +235,7 @@ def _arguments(recipe: Recipe, directory: Path, precision: str) -> TrainingArgum
         bf16=precision == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
         activation_checkpointing=train.gradient_checkpointing,
-        eval_strategy="steps" if train.eval_steps and recipe.data.holdout else "no",
+        eval_strategy="steps" if train.eval_steps and heldout else "no",
         eval_steps=train.eval_steps,
         save_strategy="steps",
         save_steps=train.save_steps,
@@ -247,8 +252,12 @@ def _arguments(recipe: Recipe, directory: Path, precision: str) -> TrainingArgum
     )
 
 
-def _callbacks(recipe: Recipe, directory: Path, progress: Progress | None) -> list[Any]:
+def _callbacks(
+    recipe: Recipe, split: Split, directory: Path, progress: Progress | None
+) -> list[Any]:
     found: list[Any] = [MetricsFile(directory / "metrics.jsonl", progress), CompleteMark()]
+    if split.heldout:
+        found.append(EvaluateLast())
     if "tensorboard" in recipe.train.report_to:
         from torch.utils.tensorboard import SummaryWriter
         from transformers.integrations import TensorBoardCallback

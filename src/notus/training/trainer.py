@@ -99,7 +99,7 @@ class PreferenceTrainer(Trainer):
             logs |= {name: total / pairs for name, total in self._sums.items()}
             logs |= {"num_pairs": pairs, "tokens_per_second": tokens / seconds}
             self._sums.clear()
-            self._since = time.perf_counter()
+        self._since = time.perf_counter()
         super().log(logs, start_time)
 
     def floating_point_ops(self, inputs: Mapping[str, Any]) -> int:
