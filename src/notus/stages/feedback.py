@@ -20,19 +20,8 @@ Bar = Callable[[int, int], None]
 def write_prompts(
     out: Path, *, split: Split, per_family: int, seed: int, per_unseen: int | None = None
 ) -> dict[str, object]:
-    """Write verifiable prompts as JSONL: messages, source (the family), metadata.
-
-    Args:
-        out: The file.
-        split: "train" or "test".
-        per_family: Prompts of each family.
-        seed: Seed of the draw.
-        per_unseen: Prompts of each family that is kept out of training (None: as `per_family`);
-            one family alone needs more of them for an interval that says anything.
-    """
-    made = [p for p in make_prompts(split, per_family, seed) if not FAMILIES[p.family].unseen]
-    unseen = make_prompts(split, per_unseen or per_family, seed)
-    made += [p for p in unseen if FAMILIES[p.family].unseen]
+    """Write verifiable prompts (see `make_prompts`) as JSONL: messages, source, metadata."""
+    made = make_prompts(split, per_family, seed, per_unseen=per_unseen)
     lines: list[dict[str, object]] = [
         {
             "messages": prompt.messages,
