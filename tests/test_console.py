@@ -3,7 +3,6 @@
 import io
 import os
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,14 +14,6 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
-
-
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
-    found = Terminal()
-    monkeypatch.setattr(sys, "stderr", found)
-    monkeypatch.setenv("TERM", "xterm")
-    return found
 
 
 def test_a_line_stays_one_line_and_text_stays_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,7 +52,10 @@ def test_nothing_to_do_is_no_error(total: int, capsys: pytest.CaptureFixture[str
     assert len(capsys.readouterr().err.splitlines()) == total
 
 
-def test_on_a_terminal_a_bar_is_drawn_and_ended(terminal: Terminal) -> None:
+def test_on_a_terminal_a_bar_is_drawn_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
     talk = Talk()
     for done in range(1, 4):
         talk.advance("first", done, 3)

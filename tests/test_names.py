@@ -55,7 +55,7 @@ def test_a_hub_id_is_its_name_and_nothing_is_fetched() -> None:
 
 
 def test_a_missing_folder_is_said_before_anything_runs() -> None:
-    with pytest.raises(ModelError, match="no folder './nowhere'"):
+    with pytest.raises(ModelError, match=r"no folder '\./nowhere'"):
         model_digest("./nowhere")
 
 

@@ -55,6 +55,8 @@ def test_numbered_list(items):
     assert passes("numbered_list", text, count=count)
     assert passes("numbered_list", text.replace(". ", ") ") + " \n", count=count)
     assert not passes("numbered_list", text, count=count + 1)
+    letters = "\n".join(f"{i + 1}. {'ABCDEFGHIJ'[i]}." for i in range(3))
+    assert not passes("numbered_list", letters, count=3)
     assert not passes("numbered_list", "\n".join(listed[1:]), count=count - 1)
     assert not passes("numbered_list", "\n".join(listed[::-1]), count=count)
     assert not passes("numbered_list", f"Here they are:\n{text}", count=count)
@@ -209,6 +211,7 @@ def test_admissions(text):
         "The name of your cat is Luna.",
         "You don't have a cat.",
         "I don't know, but it is probably Luna.",
+        "I'm not sure of the title, but I'm sure it's Luna.",
         "I can open your email.",
         "Do you know that I know it?",
         "I don't like cats.",

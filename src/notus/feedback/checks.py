@@ -34,9 +34,11 @@ def one_line(text: str) -> bool:
 
 
 def numbered_list(text: str, *, count: int) -> bool:
-    """Lines "1." to "`count`.", all different, and no other line."""
+    """Lines "1." to "`count`.", all different, none a bare letter, and no other line."""
     items = [
-        (number, item.lower()) for number, item in reading.numbered(text) if reading.words(item)
+        (number, item.lower())
+        for number, item in reading.numbered(text)
+        if any(len(word) > 1 for word in reading.words(item))
     ]
     return [number for number, _ in items] == list(range(1, count + 1)) and len(
         {item for _, item in items}
@@ -151,5 +153,5 @@ _ADMISSION = re.compile(
 _CLAIM = re.compile(
     r"^yes\b"
     r"|\b(?:but|still|anyway|however),? (?:it's|it is|the answer|your|his|her|probably"
-    r"|i(?:'d| would)? (?:think|guess|say|believe))\b"
+    r"|i(?:'d| would)? (?:think|guess|say|believe)|i(?:'m| am) (?:\w+ )?sure)\b"
 )
