@@ -167,6 +167,7 @@ def test_a_stream_is_the_answer_in_pieces(model: Model, temperature: float) -> N
         pieces = list(stream(model, messages, max_new_tokens=NEW, **settings))
         (answer,) = answers(model, [messages], **settings)
         assert "".join(pieces).strip() == answer.text
+        assert "" not in pieces
         assert len(pieces) > 1 or answer.num_tokens < 3
 
 

@@ -25,9 +25,11 @@ def curves() -> str:
 
 def forest(label: str = "word limit") -> str:
     rows = [
-        plots.Interval(label="all", value=5, low=1, high=9),
-        plots.Interval(label=label, value=-4, low=-8, high=-1, group=1),
-        plots.Interval(label="unclear", value=1, low=-3, high=5, group=2),
+        plots.Interval(label="all", value=5, low=1, high=9, verdict="better"),
+        plots.Interval(label=label, value=-4, low=-8, high=-1, verdict="worse", group=1),
+        plots.Interval(
+            label="unclear", value=1, low=-3, high=5, verdict="no difference shown", group=2
+        ),
     ]
     return plots.forest(rows, name="forest", label='a "label" <b>', unit="x", limits=(-9, 9))
 

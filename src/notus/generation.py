@@ -105,10 +105,12 @@ def stream(
         ids.append(token)
         text = model.tokenizer.decode(ids, skip_special_tokens=True)
         # A character may be made of several tokens: wait for its last.
-        if text.startswith(shown) and not text.endswith("\ufffd"):
+        if len(text) > len(shown) and text.startswith(shown) and not text.endswith("\ufffd"):
             yield text[len(shown) :]
             shown = text
-    yield model.tokenizer.decode(ids, skip_special_tokens=True)[len(shown) :]
+    rest = model.tokenizer.decode(ids, skip_special_tokens=True)[len(shown) :]
+    if rest:
+        yield rest
 
 
 def _fitting_prompt(model: Model, messages: Sequence[Message], max_new_tokens: int) -> list[int]:

@@ -70,6 +70,8 @@ class Interval:
     value: float
     low: float
     high: float
+    verdict: str
+    """"better" and "worse" are drawn in strong colours, all else in the quiet one."""
     group: int = 0
     """Rows of one group stand together; a thin rule divides groups."""
 
@@ -229,13 +231,12 @@ def forest(
         limits: Ends of the axis, the same for plots that stand side by side.
 
     Returns:
-        An `<svg>` element. A row whose interval excludes 0 is drawn in the strong colour.
+        An `<svg>` element.
     """
     with _figure(4.4, 0.62 + 0.235 * len(rows)) as (figure, axes):
         axes.axvline(0.0, color=MUTED, linewidth=0.8)
         for i, row in enumerate(rows):
-            shown = row.low > 0 or row.high < 0
-            colour = TUNED if row.low > 0 else BUG if shown else BASE
+            colour = {"better": TUNED, "worse": BUG}.get(row.verdict, BASE)
             axes.plot([row.low, row.high], [i, i], color=colour, linewidth=1.6)
             axes.plot([row.value], [i], "o", color=colour, markersize=4.6, markeredgewidth=0)
             if i and row.group != rows[i - 1].group:

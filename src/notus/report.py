@@ -124,6 +124,7 @@ def _mode_views(run: RunFacts) -> list[dict[str, Any]]:
                     value=100 * row.difference,
                     low=100 * row.low,
                     high=100 * row.high,
+                    verdict=row.verdict,
                     group=number,
                 )
                 for row, number in view["rows"]

@@ -13,6 +13,9 @@ import polars as pl
 from notus.results import UNSEEN, Paired, Result
 from notus.stats import Estimate, mcnemar_exact, mean_interval, paired_bootstrap, wilson
 
+SIGNIFICANCE = 0.05
+NOTHING_SHOWN = "no difference shown"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -75,11 +78,18 @@ def compare_pairs(pairs: pl.DataFrame, *, seed: int, resamples: int) -> Comparis
     return Comparison(results=[*block.results, reward], paired=block.paired)
 
 
-def verdict(estimate: Estimate) -> str:
-    """Say in words what a paired difference shows: nothing, unless its interval excludes 0."""
-    if estimate.low > 0:
+def verdict(difference: Estimate, p_value: float | None) -> str:
+    """Say in words what a paired difference shows.
+
+    "better" or "worse" needs both: an interval without 0, and an exact test (where there is one)
+    that rejects at 5 %. With ten items a bootstrap interval leaves 0 out after four gains and no
+    loss, which happens by chance once in eight times (exact p = 0.125).
+    """
+    if p_value is not None and p_value >= SIGNIFICANCE:
+        return NOTHING_SHOWN
+    if difference.low > 0:
         return "better"
-    return "worse" if estimate.high < 0 else "no difference shown"
+    return "worse" if difference.high < 0 else NOTHING_SHOWN
 
 
 def _items(samples: pl.DataFrame) -> pl.DataFrame:
@@ -120,6 +130,7 @@ def _block(
     difference = paired_bootstrap(base, tuned, rng=rng, resamples=resamples, clusters=clusters)
     binary = bool(np.isin(np.concatenate([base, tuned]), (0.0, 1.0)).all())
     gained, lost = int((tuned > base).sum()), int((tuned < base).sum())
+    p_value = mcnemar_exact(gained, lost) if binary else None
     paired = Paired(
         benchmark=str(names["benchmark"]),
         metric=str(names["metric"]),
@@ -130,12 +141,12 @@ def _block(
         difference=difference.value,
         low=difference.low,
         high=difference.high,
-        p_value=mcnemar_exact(gained, lost) if binary else None,
+        p_value=p_value,
         gained=gained,
         lost=lost,
         n=len(base),
         num_clusters=len(set(clusters.tolist())),
-        verdict=verdict(difference),
+        verdict=verdict(difference, p_value),
     )
     return Comparison(results=results, paired=[paired])
 
