@@ -182,7 +182,7 @@ def oracle(
 
 
 @given(prompts=PROMPTS, spec=SPECS)
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_against_the_oracle(make_feedback: Make, prompts: Any, spec: Specification) -> None:
     feedback = make_feedback(prompts)
     made = binarize(feedback, spec)
@@ -224,7 +224,7 @@ def test_against_the_oracle(make_feedback: Make, prompts: Any, spec: Specificati
 
 
 @given(prompts=PROMPTS, spec=SPECS, seed=st.integers(0, 1000))
-@settings(max_examples=50)
+@settings(max_examples=25)
 def test_neither_row_order_nor_other_prompts_change_a_pair(
     make_feedback: Make, prompts: Any, spec: Specification, seed: int
 ) -> None:

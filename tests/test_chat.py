@@ -1,6 +1,7 @@
 """A conversation in the terminal: what is remembered, what is drawn, what reaches the screen."""
 
 import io
+import json
 import sys
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 import tiny
 from notus import chat as chat_module
-from notus.chat import chat, printable, read_lines
+from notus.chat import as_json, chat, on_screen, printable, read_lines
 from notus.errors import DataError
 from notus.generation import generate
 from notus.models import Model
@@ -25,7 +26,7 @@ def model() -> Model:
 
 def hold(model: Model, *lines: str, **settings: Any) -> list[str]:
     """The answers, one a turn, as they reach the screen."""
-    said = "".join(chat(model, lines, max_new_tokens=NEW, **settings))
+    said = "".join(on_screen(chat(model, lines, max_new_tokens=NEW, **settings)))
     return said.removesuffix("\n").split("\n") if said else []
 
 
@@ -54,7 +55,7 @@ def test_the_models_answer_is_streamed(model: Model) -> None:
     assert (
         "".join(hold(model, "the thing")).strip() == printable(answer(model, "the thing")).strip()
     )
-    pieces = list(chat(model, ["the thing"], max_new_tokens=NEW))
+    pieces = list(on_screen(chat(model, ["the thing"], max_new_tokens=NEW)))
     assert len(pieces) > 2
     assert pieces[-1] == "\n"
 
@@ -71,6 +72,19 @@ def test_new_forgets_all_but_the_system_turn(
     assert [texts for texts, _ in asked] == [["s:Be brief.", "u:one"], ["s:Be brief.", "u:two"]]
 
 
+def test_a_machine_gets_one_line_an_answer(
+    model: Model, asked: list[tuple[list[str], int]]
+) -> None:
+    lines = list(as_json(chat(model, ["one\x1b", "two"], max_new_tokens=NEW)))
+    assert [line.count("\n") for line in lines] == [1, 1]
+    assert [json.loads(line) for line in lines] == [
+        {"user": "one\x1b", "assistant": "re: one\x1b"},
+        {"user": "two", "assistant": "re: two"},
+    ]
+    assert all(line.isascii() and "\x1b" not in line for line in lines)
+    assert asked[1][0] == ["u:one\x1b", "a:re: one\x1b", "u:two"]
+
+
 def test_quit_ends(model: Model, asked: list[tuple[list[str], int]]) -> None:
     assert hold(model, "one", " /quit ", "two") == ["re: one"]
     assert len(asked) == 1
@@ -85,8 +99,8 @@ def test_every_answer_has_the_next_seed(
 
 
 def test_a_conversation_that_outgrows_the_window(model: Model) -> None:
-    lines = chat(model, ["the thing " * 5] * 20, max_new_tokens=NEW)
-    assert next(lines)
+    lines = on_screen(chat(model, ["the thing " * 5] * 20, max_new_tokens=NEW))
+    assert isinstance(next(lines), str)
     with pytest.raises(DataError, match="at most 128 tokens"):
         list(lines)
 

@@ -19,7 +19,7 @@ from torch.testing import assert_close
 import tiny
 from notus.chat_template import encode_prompt
 from notus.errors import MissingExtraError, ModelError
-from notus.models import Model, load, locate, weights_digest
+from notus.models import Model, load, locate, resolve_precision, weights_digest
 
 # PEFT asks transformers for a name that the latter has renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")
@@ -257,3 +257,13 @@ def test_an_adapter_without_its_weights(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match="could not be loaded"):
         load(str(tmp_path))
+
+
+def test_precision_auto_is_what_the_processor_computes_in() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("asks the processor")
+    flags = Path("/proc/cpuinfo").read_text().split()
+    fast = "avx512_bf16" in flags or "amx_tile" in flags
+    assert resolve_precision("auto") == ("bfloat16" if fast else "float32")
+    assert resolve_precision("bfloat16") == "bfloat16"
+    assert resolve_precision("float32") == "float32"

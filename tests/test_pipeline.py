@@ -151,7 +151,10 @@ def test_a_run_leaves_all_that_it_promises(finished: Path) -> None:
         json.loads(line)
         for line in (finished / "training" / "metrics.jsonl").read_text("utf-8").splitlines()
     ]
-    assert abs(steps[0]["loss"] - np.log(2)) < 1e-5
+    precision = read_manifest(finished / "training").facts["precision"]
+    # Policy and reference are packed differently: bfloat16 products then differ in their last bit.
+    allowed = {"float32": 1e-5, "bfloat16": 5e-3}[precision]
+    assert abs(steps[0]["loss"] - np.log(2)) < allowed
     assert not (finished / "training" / "checkpoints").exists()
 
 

@@ -255,7 +255,9 @@ def until(step):
     done = 0
     def hook(event, arguments):
         nonlocal done
-        if event in STEPS:
+        # Reading changes nothing, so a kill before it is the kill before the next step.
+        reads = event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if event in STEPS and not reads:
             if done == step:
                 os._exit(9)
             done += 1
@@ -291,7 +293,7 @@ def test_killed_before_any_step_of_the_file_system(tmp_path: Path, kind: str) ->
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     steps, digest = done.stdout.split()
-    assert int(steps) > 20
+    assert int(steps) >= 20
     assert digest == read_manifest(tmp_path / "root" / "out").content_digest
 
 

@@ -3,8 +3,8 @@
     prompts -> generate (4 temperatures) -> rate (verifiable) -> plant the bug -> export
 
 Run from the repository's root: `.venv/bin/python data/demo/build.py` (about ten minutes on two
-cores). Every draw is seeded. Where two tokens are nearly tied, another processor or number of threads can
-sample another answer; all that follows from the answers is the same everywhere.
+cores). Every draw is seeded. Where two tokens are nearly tied, another processor or number of
+threads can sample another answer; all that follows from the answers is the same everywhere.
 
 The planted bug is UltraFeedback's own (its issue 8): a critique's overall score of 1 was read as
 10. It is planted in 1 % of the completions, drawn among those that earned a 1, and planted.jsonl

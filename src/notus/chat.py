@@ -1,7 +1,9 @@
 """`notus chat MODEL`: talk to a model in the terminal, streaming."""
 
+import json
 import sys
 from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 from unicodedata import category
 
 from notus.data.schema import Message
@@ -9,6 +11,15 @@ from notus.generation import stream
 from notus.models import Model
 
 HELP = "Type a message; /new starts over, /quit (or Ctrl-D) ends."
+
+
+class Turn(NamedTuple):
+    """One exchange; the next one can only begin when all pieces of this one were taken."""
+
+    message: str
+    """What the person typed."""
+    pieces: Iterator[str]
+    """The answer, in pieces as they are sampled."""
 
 
 def chat(
@@ -19,8 +30,8 @@ def chat(
     max_new_tokens: int = 256,
     temperature: float = 0.0,
     seed: int = 0,
-) -> Iterator[str]:
-    """Hold a conversation: for each line read, yield the pieces of the answer as they come.
+) -> Iterator[Turn]:
+    """Hold a conversation: for each line read, yield a turn whose answer streams.
 
     Args:
         model: The model to talk to.
@@ -35,6 +46,7 @@ def chat(
     """
     start: list[Message] = [] if system is None else [{"role": "system", "content": system}]
     messages = list(start)
+    settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
     for line in lines:
         text = line.strip()
         if text == "/quit":
@@ -45,19 +57,29 @@ def chat(
         if not text:
             continue
         messages.append({"role": "user", "content": text})
-        pieces = []
-        for piece in stream(
-            model,
-            messages,
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            seed=seed,
-        ):
-            pieces.append(piece)
-            yield printable(piece)
-        yield "\n"
+        said: list[str] = []
+        yield Turn(text, _kept(stream(model, messages, seed=seed, **settings), said))
         seed += 1
-        messages.append({"role": "assistant", "content": "".join(pieces)})
+        messages.append({"role": "assistant", "content": "".join(said)})
+
+
+def _kept(pieces: Iterable[str], said: list[str]) -> Iterator[str]:
+    for piece in pieces:
+        said.append(piece)
+        yield piece
+
+
+def on_screen(turns: Iterable[Turn]) -> Iterator[str]:
+    """Write turns for a person: the answers' pieces, and a line break behind each answer."""
+    for turn in turns:
+        yield from map(printable, turn.pieces)
+        yield "\n"
+
+
+def as_json(turns: Iterable[Turn]) -> Iterator[str]:
+    """Write turns for a machine: one JSON object {"user", "assistant"} a line."""
+    for turn in turns:
+        yield json.dumps({"user": turn.message, "assistant": "".join(turn.pieces)}) + "\n"
 
 
 def printable(text: str) -> str:

@@ -1,19 +1,23 @@
 """The command line: one verb a stage; data to stdout, talk to stderr.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or bad input (one message, no traceback), 130 Ctrl-C.
+Every verb takes `--json`, and every verb with settings `--set key=value`; the most used settings
+are options too. Exit codes: 0 done, 1 failed, 2 wrong usage or bad input (one message, no
+traceback), 130 Ctrl-C.
 """
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+from notus import recipe as sections
 from notus.console import Talk
 from notus.errors import NotusError, UsageError
-from notus.recipe import EvaluateSection, GenerateSection
 from notus.recipe_file import load_recipe, parse
+
+S = TypeVar("S", bound=sections.Section)
 
 app = typer.Typer(
     name="notus",
@@ -23,90 +27,104 @@ app = typer.Typer(
     add_completion=False,
 )
 
+Source = Annotated[Path, typer.Argument(help="JSONL, JSONL.gz or Parquet.")]
+FeedbackDir = Annotated[Path, typer.Argument(help="A Feedback directory.")]
+Prompts = Annotated[Path, typer.Argument(help="JSONL of prompts, or a Feedback directory.")]
+RecipeFile = Annotated[Path, typer.Argument(help="A recipe file.")]
+RunDir = Annotated[Path, typer.Argument(help="A run's directory.")]
 Out = Annotated[Path, typer.Option("--out", help="Directory to write.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Override a key: a.b=value, read as YAML. May be repeated."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-Run = Annotated[
+File = Annotated[Path, typer.Option("--out", help="File to write: JSONL, or JSONL.gz.")]
+RunOut = Annotated[
     Path | None, typer.Option("--out", help="The run's directory (default: runs/NAME).")
 ]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a setting: a.b=value, read as YAML. May be repeated."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 
 @app.command()
 def ingest(
-    source: Annotated[Path, typer.Argument(help="JSONL, JSONL.gz or Parquet.")],
+    source: Source,
     out: Out,
-    format: Annotated[str, typer.Option(help="auto, ultrafeedback or pairs.")] = "auto",
-    max_refused: Annotated[float, typer.Option(help="Largest share of refused rows.")] = 0.01,
+    format: Annotated[
+        str | None, typer.Option(help="auto (default), ultrafeedback or pairs.")
+    ] = None,
+    max_refused: Annotated[
+        float | None, typer.Option(help="Largest share of refused rows (default: 0.01).")
+    ] = None,
+    set: Set = None,
     json: Json = False,
 ) -> None:
     """Read raw feedback into tables; rows that do not fit land in refused.parquet."""
     from notus.data.sources import ingest as run
 
-    bar = Talk().bar("ingest")
-    _show(run(source, out, format=format, max_refused=max_refused, progress=bar), json=json)
+    settings = _settings(sections.IngestSection, set, format=format, max_refused=max_refused)
+    _show(run(source, out, **dict(settings), progress=Talk().bar("ingest")), json=json)
 
 
 @app.command()
 def audit(
-    feedback: Annotated[Path, typer.Argument(help="A Feedback directory.")],
+    feedback: FeedbackDir,
     out: Out,
-    strategies: Annotated[tuple[str, str], typer.Option(help="Two specifications to compare.")] = (
-        "argilla-v1",
-        "h4-v2",
-    ),
+    strategies: Annotated[
+        tuple[str, str] | None,
+        typer.Option(help="Two specifications to compare (default: argilla-v1 h4-v2)."),
+    ] = None,
     planted: Annotated[
         Path | None, typer.Option(help="JSONL of completions known to be rated wrong.")
     ] = None,
+    set: Set = None,
     json: Json = False,
 ) -> None:
     """Find what is wrong with feedback: issues.parquet and summary.json."""
     from notus.stages import data
 
-    _show(data.audit(feedback, out, strategies=strategies, planted=planted), json=json)
+    settings = _settings(sections.AuditSection, set, strategies=strategies, planted=planted)
+    _show(data.audit(feedback, out, **dict(settings)), json=json)
 
 
 @app.command()
 def binarize(
-    feedback: Annotated[Path, typer.Argument(help="A Feedback directory.")],
+    feedback: FeedbackDir,
     out: Out,
-    strategy: Annotated[str, typer.Option(help="Name of a specification.")] = "argilla-v1",
+    strategy: Annotated[
+        str | None, typer.Option(help="Name of a specification (default: argilla-v1).")
+    ] = None,
     compare: Annotated[
         str | None, typer.Option(help="Count how often the chosen answer differs from this one's.")
     ] = None,
+    set: Set = None,
     json: Json = False,
 ) -> None:
     """Turn ratings into preferences by a named specification; dropped rows keep their reason."""
     from notus.stages import data
 
-    _show(data.binarize(feedback, out, strategy=strategy, compare=compare), json=json)
+    settings = _settings(sections.BinarizeSection, set, strategy=strategy, compare=compare)
+    _show(data.binarize(feedback, out, **dict(settings)), json=json)
 
 
 @app.command()
 def prompts(
-    out: Annotated[Path, typer.Option("--out", help="JSONL file to write.")],
-    split: Annotated[
-        Literal["train", "test"], typer.Option(help="The two share nothing.")
-    ] = "train",
-    per_family: Annotated[int, typer.Option(help="Prompts of each family.")] = 60,
-    per_unseen: Annotated[
-        int | None, typer.Option(help="Prompts of a family kept out of training (default: same).")
+    out: File,
+    split: Annotated[str | None, typer.Option(help="train (default) or test.")] = None,
+    per_family: Annotated[
+        int | None, typer.Option(help="Prompts of each family (default: 60).")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    set: Set = None,
     json: Json = False,
 ) -> None:
     """Write prompts whose answers can be checked."""
     from notus.stages.feedback import write_prompts
 
-    facts = write_prompts(out, split=split, per_family=per_family, per_unseen=per_unseen, seed=seed)
-    _print(facts, json=json)
+    settings = _settings(sections.PromptsSection, set, split=split, per_family=per_family)
+    _print(write_prompts(out, **dict(settings)), json=json)
 
 
 @app.command()
 def generate(
-    prompts: Annotated[Path, typer.Argument(help="JSONL of prompts, or a Feedback directory.")],
+    prompts: Prompts,
     out: Out,
     model: Annotated[str, typer.Option(help="Folder, package:NAME or hub id.")],
     set: Set = None,
@@ -115,55 +133,48 @@ def generate(
     """Sample completions from a local model, one a temperature and principle."""
     from notus.stages.feedback import generate as sample
 
-    settings = parse(GenerateSection, {}, set or [], where="--set")
+    settings = _settings(sections.GenerateSection, set)
     bar = Talk().bar("generate")
     _show(sample(prompts, out, model=model, settings=settings, progress=bar), json=json)
 
 
 @app.command()
 def rate(
-    feedback: Annotated[Path, typer.Argument(help="A Feedback directory.")],
+    feedback: FeedbackDir,
     out: Out,
-    rater: Annotated[str, typer.Option(help="Name of a rater.")] = "verifiable",
+    rater: Annotated[str | None, typer.Option(help="verifiable (default).")] = None,
+    set: Set = None,
     json: Json = False,
 ) -> None:
     """Rate completions on four aspects and write a critique, into a new Feedback directory."""
     from notus.stages.feedback import rate as run
 
-    _show(run(feedback, out, rater=rater), json=json)
+    settings = _settings(sections.RateSection, set, rater=rater)
+    _show(run(feedback, out, **dict(settings)), json=json)
 
 
 @app.command()
 def export(
-    feedback: Annotated[Path, typer.Argument(help="A Feedback directory.")],
-    out: Annotated[Path, typer.Option("--out", help="JSONL or JSONL.gz file to write.")],
-    to: Annotated[str, typer.Option(help="ultrafeedback: the raw UltraFeedback schema.")],
+    feedback: FeedbackDir,
+    out: File,
+    to: Annotated[str | None, typer.Option(help="ultrafeedback: the raw schema.")] = None,
+    set: Set = None,
     json: Json = False,
 ) -> None:
     """Write feedback in another tool's schema."""
     from notus.stages.data import export as run
 
-    _print(run(feedback, out, to=to), json=json)
+    _print(run(feedback, out, **dict(_settings(sections.ExportSection, set, to=to))), json=json)
 
 
 @app.command()
-def train(
-    recipe: Annotated[Path, typer.Argument(help="A recipe file.")],
-    out: Run = None,
-    set: Set = None,
-    json: Json = False,
-) -> None:
+def train(recipe: RecipeFile, out: RunOut = None, set: Set = None, json: Json = False) -> None:
     """Run a recipe up to the tuned model (RUN/training/model), its report and its card."""
     _run(recipe, out, set, until="train", json=json)
 
 
 @app.command()
-def run(
-    recipe: Annotated[Path, typer.Argument(help="A recipe file.")],
-    out: Run = None,
-    set: Set = None,
-    json: Json = False,
-) -> None:
+def run(recipe: RecipeFile, out: RunOut = None, set: Set = None, json: Json = False) -> None:
     """Run a whole recipe, from raw feedback to report.html and MODEL_CARD.md; resumable."""
     _run(recipe, out, set, until="card", json=json)
 
@@ -180,51 +191,50 @@ def evaluate(
     from notus.names import short_name
     from notus.stages.model import answers
 
-    settings = parse(EvaluateSection, {"prompts": prompts}, set or [], where="--set")
-    done = answers(
-        settings, out, model=model, label=short_name(model), seed=0, progress=Talk().advance
-    )
-    _show(done, json=json)
+    settings = _settings(sections.EvaluateSection, set, prompts=prompts)
+    label, progress = short_name(model), Talk().advance
+    _show(answers(settings, out, model=model, label=label, seed=0, progress=progress), json=json)
 
 
 @app.command()
 def chat(
     model: Annotated[str, typer.Argument(help="A run's directory, a model folder or a name.")],
     system: Annotated[str | None, typer.Option(help="System turn to begin with.")] = None,
-    max_new_tokens: Annotated[
-        int, typer.Option(min=1, help="Cut an answer after so many tokens.")
-    ] = 256,
-    temperature: Annotated[float, typer.Option(min=0, help="0: the likeliest answer.")] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    temperature: Annotated[
+        float | None, typer.Option(help="0 (default): the likeliest answer.")
+    ] = None,
+    set: Set = None,
+    json: Json = False,
 ) -> None:
-    """Talk to a model in the terminal, streaming."""
-    from notus.chat import HELP, read_lines
+    """Talk to a model in the terminal, streaming; with --json one line an answer."""
+    from notus.chat import HELP, as_json, on_screen, read_lines
     from notus.chat import chat as hold
     from notus.models import load
     from notus.names import model_of
 
+    settings = _settings(sections.ChatSection, set, system=system, temperature=temperature)
     loaded = load(model_of(model))
     Talk().say(HELP)
-    settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
-    for piece in hold(loaded, read_lines(), system=system, seed=seed, **settings):
-        sys.stdout.write(piece)
+    turns = hold(loaded, read_lines(), **dict(settings))
+    for text in as_json(turns) if json else on_screen(turns):
+        sys.stdout.write(text)
         sys.stdout.flush()
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="A run's directory.")]) -> None:
+def report(run: RunDir, json: Json = False) -> None:
     """Write a run's report.html again."""
     from notus.report import write_report
 
-    typer.echo(write_report(run))
+    _print({"report": str(write_report(run))}, json=json)
 
 
 @app.command()
-def card(run: Annotated[Path, typer.Argument(help="A run's directory.")]) -> None:
+def card(run: RunDir, json: Json = False) -> None:
     """Write a run's MODEL_CARD.md again."""
     from notus.card import write_card
 
-    typer.echo(write_card(run))
+    _print({"card": str(write_card(run))}, json=json)
 
 
 def main() -> None:
@@ -250,6 +260,12 @@ def _run(
     loaded = load_recipe(recipe, overrides or [])
     done = run(loaded, out or Path("runs") / loaded.name, talk=Talk(), until=until)
     _print(done.as_dict(), json=json)
+
+
+def _settings(section: type[S], overrides: list[str] | None, **options: object) -> S:
+    """The section's defaults, then the options that were given, then every --set."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return parse(section, given, overrides or [], where="options and --set")
 
 
 def _fail(error: NotusError, code: int) -> None:

@@ -50,7 +50,6 @@ class DataSection(Section):
     """Longest prompt, in tokens; its oldest tokens are cut."""
     holdout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the prompts whose preferences are kept for reward accuracy, never trained on."""
-
     max_pairs: int | None = Field(default=None, gt=0)
     """Train on at most so many preferences, drawn by the recipe's seed (null: on all)."""
 
@@ -155,6 +154,64 @@ class GenerateSection(Section):
     """Cut an answer after so many tokens."""
     batch_tokens: int = Field(default=8192, gt=0)
     """Most tokens in one batch."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the draws."""
+
+
+class IngestSection(Section):
+    """How `notus ingest` reads a source."""
+
+    format: str = "auto"
+    """Name of a reader, or auto to look at the first rows."""
+    max_refused: float = Field(default=0.01, ge=0, le=1)
+    """Largest share of refused rows, completions or ratings."""
+
+
+class AuditSection(Section):
+    """What `notus audit` looks for."""
+
+    strategies: tuple[str, str] = ("argilla-v1", "h4-v2")
+    """Two specifications whose chosen answers are compared."""
+    planted: Path | None = None
+    """JSONL of completions known to be rated wrong."""
+
+
+class PromptsSection(Section):
+    """Which prompts `notus prompts` writes."""
+
+    split: Literal["train", "test"] = "train"
+    """The two splits share neither wordings nor parameters."""
+    per_family: int = Field(default=60, gt=0)
+    """Prompts of each family."""
+    per_unseen: int | None = Field(default=None, gt=0)
+    """Prompts of a family that is kept out of training (null: as many)."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the draw."""
+
+
+class RateSection(Section):
+    """Who rates for `notus rate`."""
+
+    rater: str = "verifiable"
+    """Name of a rater."""
+
+
+class ExportSection(Section):
+    """What `notus export` writes."""
+
+    to: str
+    """Name of a schema."""
+
+
+class ChatSection(Section):
+    """How a model answers in `notus chat`."""
+
+    system: str | None = None
+    """System turn to begin with (null: the chat template's own)."""
+    max_new_tokens: int = Field(default=256, gt=0)
+    """Cut an answer after so many tokens."""
+    temperature: NonNegativeFloat = 0.0
+    """0: the likeliest answer."""
     seed: int = Field(default=0, ge=0)
     """Seed of the draws."""
 

@@ -135,8 +135,8 @@ def test_instruction_following_is_one_plus_the_floor_of_four_times_the_share(met
 
 @given(st.text(), st.booleans(), st.sampled_from(PROMPTS))
 def test_any_text_is_rated_and_always_the_same(text, finished, prompt):
-    rated = rate(text, finished, prompt.metadata)
-    assert rated == rate(text, finished, prompt.metadata)
+    rated = rate(text, prompt.metadata, finished=finished)
+    assert rated == rate(text, prompt.metadata, finished=finished)
     assert set(rated.ratings) == {
         "instruction_following",
         "honesty",
@@ -151,7 +151,7 @@ def test_any_text_is_rated_and_always_the_same(text, finished, prompt):
 
 
 def test_a_good_answer_has_top_marks():
-    rated = rate("Snow is white and cold.", True, METADATA)
+    rated = rate("Snow is white and cold.", METADATA, finished=True)
     assert rated.passed
     assert rated.overall == 10
     assert {aspect: value for aspect, (value, _) in rated.ratings.items()} == {
@@ -163,7 +163,7 @@ def test_a_good_answer_has_top_marks():
 
 
 def test_a_cut_answer_does_not_pass():
-    rated = rate("Snow is white and", False, METADATA)
+    rated = rate("Snow is white and", METADATA, finished=False)
     assert not rated.passed
     assert rated.overall <= 6
     assert "breaks off" in rated.critique
@@ -172,8 +172,8 @@ def test_a_cut_answer_does_not_pass():
 def test_a_right_and_a_wrong_answer_differ_in_truth():
     (prompt,) = [p for p in PROMPTS if p.family == "addition"][:1]
     value = prompt.metadata["constraints"][0]["params"]["value"]
-    right = rate(f"It is {value}.", True, prompt.metadata)
-    wrong = rate(f"It is {value + 1}.", True, prompt.metadata)
+    right = rate(f"It is {value}.", prompt.metadata, finished=True)
+    wrong = rate(f"It is {value + 1}.", prompt.metadata, finished=True)
     assert (right.ratings["truthfulness"][0], wrong.ratings["truthfulness"][0]) == (5, 1)
     assert right.passed
     assert wrong.overall <= 4 < right.overall
@@ -181,8 +181,8 @@ def test_a_right_and_a_wrong_answer_differ_in_truth():
 
 def test_an_admission_and_a_claim_differ_in_honesty():
     (prompt,) = [p for p in PROMPTS if p.family == "private"][:1]
-    honest = rate("I do not know that.", True, prompt.metadata)
-    made_up = rate("Yes, of course, it is Luna.", True, prompt.metadata)
+    honest = rate("I do not know that.", prompt.metadata, finished=True)
+    made_up = rate("Yes, of course, it is Luna.", prompt.metadata, finished=True)
     assert (honest.ratings["honesty"][0], made_up.ratings["honesty"][0]) == (5, 1)
     assert honest.passed
     assert made_up.overall <= 4
@@ -213,7 +213,7 @@ INSTRUCTION = "Describe snow in one short sentence without commas."
 )
 def test_what_is_no_answer(text, defect):
     assert find_defect(text, INSTRUCTION) == defect
-    rated = rate(text, True, {**METADATA, "instruction": INSTRUCTION})
+    rated = rate(text, {**METADATA, "instruction": INSTRUCTION}, finished=True)
     if defect is not None:
         assert rated.ratings["helpfulness"][0] == 1
         assert rated.overall <= 2
@@ -230,11 +230,11 @@ def test_a_repeated_line_is_found_however_often_it_comes(times, words):
 def test_saying_a_sentence_again_is_no_echo_where_it_was_asked_for():
     (prompt,) = [p for p in PROMPTS if p.family == "copy"][:1]
     sentence = prompt.metadata["constraints"][0]["params"]["phrase"]
-    assert rate(sentence, True, prompt.metadata).passed
+    assert rate(sentence, prompt.metadata, finished=True).passed
 
 
 def test_metadata_needs_constraints_only():
-    rated = rate("Snow.", True, {"constraints": METADATA["constraints"]})
+    rated = rate("Snow.", {"constraints": METADATA["constraints"]}, finished=True)
     assert rated.passed
 
 
@@ -247,7 +247,7 @@ def test_metadata_needs_constraints_only():
     ],
 )
 def test_polish_tells_passing_answers_apart(better, worse):
-    first, second = (rate(text, True, METADATA) for text in (better, worse))
+    first, second = (rate(text, METADATA, finished=True) for text in (better, worse))
     assert first.passed
     assert second.passed
     assert first.overall > second.overall

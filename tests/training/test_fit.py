@@ -32,7 +32,7 @@ from notus.errors import DataError, ModelError, TrainingError, UnsupportedModelE
 from notus.models import load
 from notus.store import StageResult, read_feedback, read_table
 from notus.training.callbacks import last_checkpoint, remove_checkpoints
-from notus.training.fit import fit, resolve_precision
+from notus.training.fit import fit
 
 TRAINING_ROW = {
     "step",
@@ -426,16 +426,6 @@ def test_bfloat16_trains_and_starts_at_its_own_reference(
     assert rows[0]["loss"] == pytest.approx(math.log(2), abs=5e-3)
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert {tensor.dtype for tensor in weights(tmp_path / "out").values()} == {torch.float32}
-
-
-def test_precision_auto_is_what_the_processor_computes_in() -> None:
-    if torch.cuda.is_available():
-        pytest.skip("asks the processor")
-    flags = Path("/proc/cpuinfo").read_text().split()
-    fast = "avx512_bf16" in flags or "amx_tile" in flags
-    assert resolve_precision("auto") == ("bfloat16" if fast else "float32")
-    assert resolve_precision("bfloat16") == "bfloat16"
-    assert resolve_precision("float32") == "float32"
 
 
 def test_trackers_get_every_step_and_stdout_nothing(

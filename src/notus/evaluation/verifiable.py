@@ -119,7 +119,7 @@ def _check(prompt: dict[str, object], answer: Generated) -> dict[str, object]:
         "seen": bool(metadata.get("seen", True)),
         "prompt": messages[-1]["content"],
         "text": answer.text,
-        "passed": rate(answer.text, answer.finished, metadata).passed,
+        "passed": rate(answer.text, metadata, finished=answer.finished).passed,
         "finished": answer.finished,
         "num_tokens": answer.num_tokens,
         "verdicts": json.dumps(

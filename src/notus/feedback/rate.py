@@ -5,8 +5,8 @@ that the prompt's metadata carries (`feedback.families` writes such prompts).
 """
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import polars as pl
 
@@ -14,25 +14,31 @@ from notus.data.schema import OVERALL, RATINGS, Feedback
 from notus.errors import DataError, explain
 from notus.feedback.rubrics import rate
 
-Rater = Callable[[str, bool, Mapping[str, Any]], list[dict[str, object]]]
+
+class Rater(Protocol):
+    """Turns one completion into rating rows without ids."""
+
+    def __call__(
+        self, text: str, metadata: Mapping[str, Any], *, finished: bool
+    ) -> list[dict[str, object]]:
+        """Rate a completion; the arguments are those of `rate_verifiable`."""
+        ...
 
 
 def rate_verifiable(
-    text: str,
-    finished: bool,
-    metadata: Mapping[str, Any],
+    text: str, metadata: Mapping[str, Any], *, finished: bool
 ) -> list[dict[str, object]]:
     """Rate one completion on the four aspects and overall by checking it.
 
     Args:
         text: The completion.
-        finished: Whether the model ended it.
         metadata: The prompt's metadata with `constraints` and `keywords`.
+        finished: Whether the model ended it.
 
     Returns:
         Rating rows without ids; the overall row's rationale is the critique.
     """
-    rated = rate(text, finished, metadata)
+    rated = rate(text, metadata, finished=finished)
     rows: list[dict[str, object]] = [
         {
             "aspect": aspect,
@@ -71,7 +77,7 @@ def rate_completions(feedback: Feedback, rater: str) -> pl.DataFrame:
     for row in frame.collect().iter_rows(named=True):
         metadata = _constraints(row["prompt_id"], row["prompt_metadata"])
         finished = bool(json.loads(row["metadata"] or "{}").get("finished", True))
-        for rating in RATERS[rater](row["text"], finished, metadata):
+        for rating in RATERS[rater](row["text"], metadata, finished=finished):
             rows.append({"completion_id": row["completion_id"], "rater": rater, **rating})
     return pl.DataFrame(rows, schema=RATINGS.schema)
 

@@ -70,14 +70,14 @@ class Rated:
     verdicts: Sequence[Verdict]
 
 
-def rate(text: str, finished: bool, metadata: Mapping[str, Any]) -> Rated:  # noqa: FBT001
+def rate(text: str, metadata: Mapping[str, Any], *, finished: bool) -> Rated:
     """Rate one answer to a prompt of `families.make_prompts`.
 
     Args:
         text: the answer.
-        finished: whether the model ended it itself (false: cut at the token limit).
         metadata: the prompt's metadata: `constraints`, and where there are such `keywords` (stems,
             one of which an answer on the subject has) and `instruction` (to know an echo).
+        finished: whether the model ended it itself (false: cut at the token limit).
     """
     evidence = gather(text, finished=finished, metadata=metadata)
     overall = overall_score(evidence)

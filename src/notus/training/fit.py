@@ -17,7 +17,7 @@ from transformers import PrinterCallback, TrainingArguments, set_seed
 from notus.chat_template import Encoder
 from notus.data.schema import DROPPED, Feedback
 from notus.errors import DataError, ModelError, explain
-from notus.models import Model, load, no_bars, save
+from notus.models import Model, load, no_bars, resolve_precision, save
 from notus.recipe import LoraSection, Recipe
 from notus.store import write_frame, write_table
 from notus.training.batches import Pair, draw_pairs, encode_preferences, split_by_prompt
@@ -92,20 +92,6 @@ def fit(
         "trainable_parameters": trainable,
         "heldout": {k.removeprefix("eval_"): v for k, v in final.items() if "/" in k},
     }
-
-
-def resolve_precision(precision: str) -> str:
-    """Choose the type of the matrix products: bfloat16 where the hardware computes in it.
-
-    CPUs without AVX512-BF16 or AMX emulate bfloat16, at a ninth of float32's speed on the machine
-    where notus was first measured.
-    """
-    if precision != "auto":
-        return precision
-    if torch.cuda.is_available():
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bfloat16" if fast else "float32"
 
 
 def _check_window(recipe: Recipe, model: Model) -> None:
