@@ -13,8 +13,8 @@ each of like with like:
     reference stored   ours: step                       TRL: step with precomputed log-probs
 
 Each batch is run by all four in turn, the order rotating, so that whatever else the machine does
-meets all of them. The losses of the first update-free step are compared as a check that all do the
-same work. Writes benchmarks/results/dpo_step_PRECISION_DATE.md.
+meets all of them. The losses of the first step, before any update, show that all do
+the same work. Writes benchmarks/results/dpo_step_PRECISION_DATE.md.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from datasets import Dataset, disable_progress_bars
 from transformers import TrainingArguments
 from trl import DPOConfig, DPOTrainer
 
-from notus.chat_template import Encoder
+from notus.chat_template import Encoder, render_prompt
 from notus.data.sources import ingest
 from notus.manifest import hardware, versions
 from notus.models import load, resolve_precision
@@ -131,9 +131,10 @@ def choose(source: Path, folder: Path, model: str, count: int) -> Work:
         chosen, rejected = (texts[end] for end in ends[pair.preference_id])
         rows.append(
             {
-                "prompt": prompts[pair.prompt_id],
-                "chosen": [{"role": "assistant", "content": chosen}],
-                "rejected": [{"role": "assistant", "content": rejected}],
+                # As text: of messages TRL would also train on what stands behind the end of a turn.
+                "prompt": render_prompt(tokenizer, prompts[pair.prompt_id]),
+                "chosen": chosen,
+                "rejected": rejected,
             }
         )
     return Work(pairs, rows)
@@ -215,6 +216,8 @@ def update(trainer: Any, inputs: Any) -> float:
     """One optimiser step: forward, backward, clip, update."""
     if trainer.optimizer is None:
         trainer.create_optimizer()
+        # What the loop around the step would have set.
+        trainer.current_gradient_accumulation_steps = 1
     loss = trainer.training_step(trainer.model, inputs)
     torch.nn.utils.clip_grad_norm_(trainer.model.parameters(), 1.0)
     trainer.optimizer.step()
@@ -285,8 +288,8 @@ def render(
             f"| {label} | {a:.1f} | {b:.1f} | {b / a:.2f} | {statistics.median(ratios):.2f} | "
             f"{min(ratios):.2f} to {max(ratios):.2f} | {len(work.pairs) / a:.2f} |"
         )
-    spread = max(first.values()) - min(first.values())
-    lines += ["", f"Losses of the first step agree to {spread:.1e} (ln 2 before any update)."]
+    shown = ", ".join(f"{name} {value:.5f}" for name, value in first.items())
+    lines += ["", f"Losses of the first step (ln 2 = 0.69315 before any update): {shown}."]
     lines += ["", f"Command: `python benchmarks/dpo_step.py --pairs {options.pairs} "
               f"--per-step {options.per_step} --precision {precision}`"]  # fmt: skip
     return "\n".join(lines) + "\n"
