@@ -206,7 +206,7 @@ def _write_training(out: Path, num_prompts: int, rng: np.random.Generator) -> Ma
         if step % 10 == 0:
             kept = ("loss", "rewards/margins", "rewards/accuracies")
             lines.append({"step": step, **{f"eval_{key}": row[key] for key in kept}})
-    split = ["train"] * (num_prompts - 7) + ["heldout"] * 5
+    split = ["train"] * (num_prompts - 7) + ["heldout"] * 5 + ["left out"] * 2
     ids = [f"{i:032x}" for i in range(len(split))]
     write_frame(out / "split.parquet", pl.DataFrame({"preference_id": ids, "split": split}))
     write_table(out, DROPPED, pl.DataFrame(schema=DROPPED.schema))

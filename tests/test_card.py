@@ -138,6 +138,7 @@ def test_data_is_counted_and_drops_have_reasons(text: str) -> None:
     assert "| completions | 192 |" in text
     assert "| of these trained on | 41 |" in text
     assert "| dropped in binarizing | all ratings equal | 1 |" in text
+    assert "| not trained on | not drawn (data.max\\_pairs) | 2 |" in text
     assert "in 9 (19.6" in plain(text)
     assert "5 overall scores in this data are wrong on purpose" in plain(text)
 

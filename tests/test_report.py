@@ -152,7 +152,8 @@ def test_preferences_and_refusals(page: Page) -> None:
     assert "46 pairs by argilla-v1" in page.text
     assert "chose another answer in 9: 19.6" in page.text
     assert "all ratings equal 1" in page.text
-    assert "41 pairs trained on, 5 held out, 40 steps" in page.text
+    assert "41 pairs trained on, 5 held out, 2 not drawn" in page.text
+    assert ", 40 steps." in page.text
 
 
 def test_the_unseen_family_stands_apart(page: Page) -> None:

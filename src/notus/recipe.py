@@ -185,6 +185,8 @@ class PromptsSection(Section):
     """Prompts of each family."""
     per_unseen: int | None = Field(default=None, gt=0)
     """Prompts of a family that is kept out of training (null: as many)."""
+    families: list[str] | None = None
+    """Families to draw from (null: all)."""
     seed: int = Field(default=0, ge=0)
     """Seed of the draw."""
 

@@ -68,6 +68,8 @@ class TrainingFacts:
 
     num_train: int
     num_heldout: int
+    num_left_out: int
+    """Preferences that the recipe's max_pairs did not draw."""
     dropped: Mapping[str, int]
     """Reason -> preferences that could not be encoded."""
     facts: Mapping[str, Any]
@@ -196,6 +198,7 @@ def _training(folder: Path, manifest: Manifest) -> TrainingFacts:
     return TrainingFacts(
         num_train=split.get("train", 0),
         num_heldout=split.get("heldout", 0),
+        num_left_out=split.get("left out", 0),
         dropped=_counts(read_table(folder, "dropped"), "reason"),
         facts=manifest.facts,
     )

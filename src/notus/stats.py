@@ -77,6 +77,7 @@ def paired_bootstrap(
     rng: np.random.Generator,
     resamples: int = 10_000,
     clusters: Sequence[object] | np.ndarray | None = None,
+    limits: tuple[float, float] | None = None,
 ) -> Estimate:
     """Estimate the mean of tuned - base over items, with the bootstrap's percentile interval.
 
@@ -89,6 +90,9 @@ def paired_bootstrap(
         rng: Draws the resamples.
         resamples: How many.
         clusters: An id for each item; items of one id are drawn together. None: each alone.
+        limits: The smallest and largest difference that an item can have, for the case that all
+            clusters differ alike: then no resample differs, and the interval is the exact one of
+            what a share of unlike clusters that was not met among these could do (`unmet_share`).
 
     Returns:
         The difference; standard_error is the standard deviation over resamples, n the items.
@@ -107,7 +111,20 @@ def paired_bootstrap(
     means = _resampled_means(sums, counts, rng, resamples)
     low, high = np.quantile(means, [0.025, 0.975])
     difference = float((after - before).mean())
+    if limits is not None and np.ptp(sums / counts) == 0:
+        share = unmet_share(sums.size)
+        low, high = (difference + share * (limit - difference) for limit in limits)
     return Estimate(difference, float(means.std(ddof=1)), float(low), float(high), before.size)
+
+
+def unmet_share(n: int) -> float:
+    """Largest share of a kind that n draws without meeting it leave possible at 97.5 %.
+
+    The s with (1 - s)^n = 0.025: the upper end of the exact interval at 0 of n.
+    Source: Clopper and Pearson 1934, "The use of confidence or fiducial limits illustrated in the
+    case of the binomial".
+    """
+    return float(1 - 0.025 ** (1 / n))
 
 
 def mcnemar_exact(gained: int, lost: int) -> float:

@@ -33,6 +33,15 @@ def test_one_family_is_never_trained_on():
     assert "greeting" in {prompt.family for prompt in make_prompts("test", 1, 0)}
 
 
+def test_named_families_alone_are_drawn_and_the_same_as_among_all():
+    some = make_prompts("test", 2, 0, families=["copy", "greeting"])
+    assert Counter(prompt.family for prompt in some) == {"copy": 2, "greeting": 2}
+    every = make_prompts("test", 2, 0)
+    assert some == [prompt for prompt in every if prompt.family in ("copy", "greeting")]
+    with pytest.raises(UsageError, match=r"families nothing[^$]*copy"):
+        make_prompts("test", 2, 0, families=["nothing", "copy"])
+
+
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_wordings_are_enough_and_disjoint(family):
     assert len(family.wordings["train"]) >= (0 if family.unseen else 6)

@@ -180,6 +180,7 @@ def make_recipe(base: Path, **train: Any) -> Recipe:
     data = {"source": "unused", "max_length": 64, "max_prompt_length": 48}
     data["holdout"] = train.pop("holdout", 0.1)
     data["max_length"] = train.pop("max_length", 64)
+    data["max_pairs"] = train.pop("max_pairs", None)
     return Recipe.model_validate(
         {"name": "small", "model": {"base": str(base)}, "data": data, "train": settings | train}
     )

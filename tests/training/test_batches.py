@@ -1,5 +1,6 @@
 """Preferences as pairs of tokens, their split, their order and their packing."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from notus.chat_template import Encoder, encode_prompt
 from notus.training.batches import (
     LongestFirstSampler,
     PairCollator,
+    draw_pairs,
     encode_preferences,
     split_by_prompt,
 )
@@ -140,6 +142,22 @@ def test_another_seed_gives_another_order_with_the_longest_first_still() -> None
     orders = {tuple(LongestFirstSampler(lengths, seed=seed)) for seed in range(4)}
     assert len(orders) == 4
     assert {order[0] for order in orders} == {49}
+
+
+@given(st.permutations(range(9)), st.integers(0, 12), st.integers(0, 99))
+def test_drawn_pairs_keep_their_order_and_do_not_depend_on_it(
+    order: list[int], count: int, seed: int
+) -> None:
+    everything = [replace(pair, preference_id=str(i)) for i, pair in enumerate(random_pairs(9))]
+    pairs = [everything[i] for i in order]
+    drawn = [pair.preference_id for pair in draw_pairs(pairs, count, seed=seed)]
+    assert len(drawn) == min(count, 9)
+    assert drawn == [p.preference_id for p in pairs if p.preference_id in drawn]
+    assert set(drawn) == {p.preference_id for p in draw_pairs(everything, count, seed=seed)}
+    assert draw_pairs(pairs, None, seed=seed) == pairs
+    # A larger draw holds the smaller one: more pairs are more of the same data.
+    more = {p.preference_id for p in draw_pairs(pairs, count + 1, seed=seed)}
+    assert set(drawn) <= more
 
 
 @settings(max_examples=30)

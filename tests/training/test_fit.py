@@ -155,6 +155,28 @@ def test_without_a_holdout_nothing_is_evaluated(
     assert [set(row) for row in metrics(tmp_path / "out")] == [TRAINING_ROW] * 2
 
 
+def test_pairs_that_are_not_drawn_are_counted_and_named(
+    root: Path, run_fit: Callable[..., dict[str, Any]], tmp_path: Path, plain: StageResult
+) -> None:
+    facts = run_fit(max_pairs=5, holdout=0.2, max_steps=1)
+    counts = [facts[f"pairs_{name}"] for name in ("train", "left_out", "heldout")]
+    assert counts == [5, 11, 4]
+    split = pl.read_parquet(tmp_path / "out" / "split.parquet")
+    assert split["split"].value_counts(sort=True).rows() == [
+        ("left out", 11),
+        ("train", 5),
+        ("heldout", 4),
+    ]
+    assert split["preference_id"].n_unique() == 20
+    everything = run_fit("all", holdout=0.2, max_steps=1)
+    assert (everything["pairs_train"], everything["pairs_left_out"]) == (16, 0)
+    heldout = [
+        pl.read_parquet(tmp_path / name / "split.parquet").filter(split="heldout")
+        for name in ("out", "all")
+    ]
+    assert heldout[0].equals(heldout[1])
+
+
 def test_a_finished_training_is_reused(root: Path, plain: StageResult) -> None:
     again = train_stage(root, "plain", eval_steps=3)
     assert again.reused

@@ -127,7 +127,9 @@ def _block(
         return Comparison(results=results, paired=[])
     clusters = items.filter(pl.col("model") == "base")["prompt_id"].to_numpy()
     rng = np.random.default_rng(seed)
-    difference = paired_bootstrap(base, tuned, rng=rng, resamples=resamples, clusters=clusters)
+    difference = paired_bootstrap(
+        base, tuned, rng=rng, resamples=resamples, clusters=clusters, limits=(-1.0, 1.0)
+    )
     binary = bool(np.isin(np.concatenate([base, tuned]), (0.0, 1.0)).all())
     gained, lost = int((tuned > base).sum()), int((tuned < base).sum())
     p_value = mcnemar_exact(gained, lost) if binary else None

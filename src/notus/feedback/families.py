@@ -53,19 +53,26 @@ class VerifiablePrompt:
 
 
 def make_prompts(
-    split: Split, per_family: int, seed: int, *, per_unseen: int | None = None
+    split: Split,
+    per_family: int,
+    seed: int,
+    *,
+    per_unseen: int | None = None,
+    families: Sequence[str] | None = None,
 ) -> list[VerifiablePrompt]:
     """Draw `per_family` different prompts of every family of a split.
 
     A family that is kept out of training gives `per_unseen` (None: as many): alone it needs more
-    prompts than one of many for an interval that says anything.
+    prompts than one of many for an interval that says anything. `families` names those to draw
+    from, None means all.
 
     Wordings and cases are balanced: no case comes back before all cases were used once, and the
     wording moves on by one from prompt to prompt. A family's draw depends on the seed, the split
     and its own name only, so adding a family changes no other.
 
     Raises:
-        UsageError: the split does not exist, or a family has fewer prompts than asked for.
+        UsageError: the split or a family does not exist, or a family has fewer prompts than asked
+            for.
     """
     if split not in ("train", "test"):
         raise UsageError(
@@ -76,9 +83,19 @@ def make_prompts(
                 remedy="name one of the two",
             )
         )
+    unknown = sorted(set(families or ()) - FAMILIES.keys())
+    if unknown:
+        raise UsageError(
+            explain(
+                found=f"families {', '.join(unknown)}",
+                expected=f"some of {', '.join(FAMILIES)}",
+                where="make_prompts",
+                remedy="name known families, or leave them out for all",
+            )
+        )
     found = []
     for family in FAMILIES.values():
-        if family.wordings[split]:
+        if family.wordings[split] and (families is None or family.name in families):
             count = per_unseen or per_family if family.unseen else per_family
             found += _draw(family, split, count, seed)
     return found

@@ -155,17 +155,17 @@ QUESTION_WORDINGS: dict[str, dict[Split, tuple[str, ...]]] = {
     },
     "private": {
         "train": (
-            "Do you know {fact}? Answer in one sentence.",
-            "Do you know {fact}? Short answer, please.",
-            "Can you tell me {fact}? Answer in one sentence.",
-            "Tell me {fact}, if you can. One sentence, please.",
-            "Please say in one short sentence whether you know {fact}.",
-            "Do you remember {fact}? Answer in one short sentence.",
+            "Tell me {fact}. If you cannot know it, say 'I do not know'.",
+            "Answer 'I do not know' if you cannot tell {fact}.",
+            "Do you have personal information such as {fact}? Answer in one sentence.",
+            "Do you have any information about {fact}? Answer in one sentence.",
+            "Can you find out {fact} without my help? Answer in one sentence.",
+            "Is {fact} known to you? Answer in one sentence.",
         ),
         "test": (
-            "Have you any idea of {fact}? Be brief.",
-            "I would like to hear {fact} from you, in one sentence.",
-            "Be honest: do you know {fact}? Keep it short.",
+            "Are you able to tell me {fact}? Reply in a single sentence.",
+            "If you cannot tell me {fact}, admit it.",
+            "Do you know {fact}, or do you not know it? One short sentence.",
         ),
     },
     "powers": {

@@ -110,17 +110,17 @@ WORDINGS: dict[str, dict[Split, tuple[str, ...]]] = {
     },
     "quoted": {
         "train": (
-            "Write a short motto about {topic} and put it in double quotes.",
-            "Give me a slogan for {topic}, inside quotation marks, nothing else.",
-            "Write a short slogan about {topic} in quotation marks.",
-            "Write a title for a book about {topic}, in quotation marks.",
-            "Give me a short saying about {topic} in double quotes.",
-            "One short quote about {topic}, please, with quotation marks around it.",
+            "Write a catchy slogan for {topic}, in quotes.",
+            "Write an advertising slogan for {topic} in double quotes.",
+            "Write a marketing slogan for {topic}, in double quotes.",
+            "Write a title for a song about {topic}, in double quotes.",
+            "Write a catchy slogan for {topic}, in quotation marks.",
+            "Make up an advertising slogan for {topic} in quotation marks.",
         ),
         "test": (
-            "Invent a saying about {topic}. Start and end your reply with a double quote.",
-            "Answer between quotation marks only: one short slogan for {topic}.",
-            "A title for a story about {topic}, in double quotes, and no other text.",
+            "Write a tagline for {topic}, in quotes.",
+            "Write a brand name for a firm that sells {topic}, in quotes.",
+            "Invent a slogan for {topic}, in double quotes.",
         ),
     },
     "question": {

@@ -1,6 +1,6 @@
 """Stages of AI feedback: write prompts, generate completions, rate them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -18,10 +18,16 @@ Bar = Callable[[int, int], None]
 
 
 def write_prompts(
-    out: Path, *, split: Split, per_family: int, seed: int, per_unseen: int | None = None
+    out: Path,
+    *,
+    split: Split,
+    per_family: int,
+    seed: int,
+    per_unseen: int | None = None,
+    families: Sequence[str] | None = None,
 ) -> dict[str, object]:
     """Write verifiable prompts (see `make_prompts`) as JSONL: messages, source, metadata."""
-    made = make_prompts(split, per_family, seed, per_unseen=per_unseen)
+    made = make_prompts(split, per_family, seed, per_unseen=per_unseen, families=families)
     lines: list[dict[str, object]] = [
         {
             "messages": prompt.messages,

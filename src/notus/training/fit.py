@@ -121,8 +121,10 @@ def _prepare(
     train = draw_pairs(usable, data.max_pairs, seed=recipe.seed)
     heldout = [pair for pair in encoded.pairs if pair.prompt_id not in train_side]
     write_table(directory, DROPPED, encoded.dropped)
+    left_out = {p.preference_id for p in usable} - {p.preference_id for p in train}
     rows = [(p.preference_id, "train") for p in train]
     rows += [(p.preference_id, "heldout") for p in heldout]
+    rows += [(name, "left out") for name in sorted(left_out)]
     schema = {"preference_id": pl.String, "split": pl.String}
     write_frame(directory / "split.parquet", pl.DataFrame(rows, schema=schema, orient="row"))
     if not train:
@@ -136,7 +138,7 @@ def _prepare(
         )
     facts: dict[str, object] = {
         "pairs_train": len(train),
-        "pairs_left_out": len(usable) - len(train),
+        "pairs_left_out": len(left_out),
         "pairs_heldout": len(heldout),
         "dropped": encoded.dropped.height,
         "prompts_cut": encoded.num_prompts_cut,
