@@ -49,12 +49,13 @@ def rated(feedback: Feedback) -> pl.DataFrame:
     scores = feedback.ratings.filter(aspect="overall").select(
         "completion_id", score="value", critique="rationale"
     )
-    prompts = feedback.prompts.select("prompt_id", "source", asked="metadata")
+    prompts = feedback.prompts.select("prompt_id", "source", "messages", asked="metadata")
     joined = feedback.completions.join(prompts, on="prompt_id").join(scores, on="completion_id")
     rows = []
     for row in joined.collect().iter_rows(named=True):
         finished = json.loads(row["metadata"])["finished"]
-        today = rate(row["text"], json.loads(row["asked"]), finished=finished)
+        asked = {"instruction": row["messages"][-1]["content"]} | json.loads(row["asked"])
+        today = rate(row["text"], asked, finished=finished)
         names = {"completion_id", "prompt_id", "source", "score", "critique"}
         fields = {name: value for name, value in row.items() if name in names}
         rows.append(

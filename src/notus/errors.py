@@ -15,6 +15,9 @@ A leaf also inherits the standard class that it refines. None has a constructor 
 of them can be pickled. `explain` builds their messages.
 """
 
+import difflib
+from collections.abc import Iterable, Mapping
+
 
 class NotusError(Exception):
     """Root of all errors raised by notus."""
@@ -59,3 +62,23 @@ class TrainingError(StageError):
 def explain(*, found: str, expected: str, where: str, remedy: str) -> str:
     """Build the one message a user gets: what, expected what, where, and what to do."""
     return f"{found}\n  expected: {expected}\n  where:    {where}\n  do this:  {remedy}"
+
+
+def explain_unknown(
+    what: str,
+    name: str,
+    known: Iterable[str],
+    *,
+    where: str,
+    notes: Mapping[str, str] | None = None,
+) -> str:
+    """Build the message for an unknown name: the known ones, with their notes, and the nearest."""
+    names = list(known)
+    listed = [f"{one} ({notes[one]})" if notes else one for one in names]
+    near = difflib.get_close_matches(name, names, n=1)
+    return explain(
+        found=f"{what} {name!r}",
+        expected=f"one of {', '.join(listed)}",
+        where=where,
+        remedy=f"did you mean {near[0]!r}?" if near else "name a known one",
+    )

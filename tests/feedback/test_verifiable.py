@@ -126,6 +126,19 @@ def test_no_commas(found):
 
 
 @given(WORDS)
+def test_letter_case(found):
+    text = f"{' '.join(found)} a, 1!"
+    assert passes("letter_case", text.upper(), case="upper")
+    assert passes("letter_case", text.lower(), case="lower")
+    assert not passes("letter_case", text.upper() + "b", case="upper")
+    assert not passes("letter_case", text.lower() + "B", case="lower")
+    for case in ("upper", "lower"):
+        assert not passes("letter_case", "12", case=case), "no letter, no case"
+    with pytest.raises(DataError, match="'title'"):
+        passes("letter_case", text, case="title")
+
+
+@given(WORDS)
 def test_quoted(found):
     text = " ".join(found)
     assert passes("quoted", f' "{text}."\n')
@@ -240,6 +253,7 @@ PARAMS = {
     "same_words": {"phrase": ""},
     "starts_with": {"phrase": ""},
     "answer_number": {"value": 0},
+    "letter_case": {"case": "lower"},
     "first_number": {"value": 0},
     "last_numbers": {"values": []},
     "answer_word": {"accepted": ["a"], "rejected": []},

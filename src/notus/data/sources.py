@@ -27,7 +27,7 @@ from notus.data.schema import (
     raw_text,
 )
 from notus.data.streams import read_batches, source_files
-from notus.errors import DataError, UsageError, explain
+from notus.errors import DataError, UsageError, explain, explain_unknown
 from notus.manifest import file_digest
 from notus.store import StageResult, TableWriter, run_stage
 
@@ -112,14 +112,7 @@ def detect(files: Sequence[Path]) -> str:
 
 def _require_usable(format: str, max_refused: float) -> None:
     if format != "auto" and format not in READERS:
-        raise UsageError(
-            explain(
-                found=f"format {format!r}",
-                expected=f"auto, {', '.join(READERS)}",
-                where="--format",
-                remedy="name a known format, or leave it out",
-            )
-        )
+        raise UsageError(explain_unknown("format", format, ("auto", *READERS), where="--format"))
     if not 0 <= max_refused <= 1:
         raise UsageError(
             explain(

@@ -110,14 +110,15 @@ def _require_constraints(prompts: pl.DataFrame) -> None:
 
 
 def _check(prompt: dict[str, object], answer: Generated) -> dict[str, object]:
-    metadata = json.loads(str(prompt["metadata"]))
-    verdicts = verify(answer.text, metadata["constraints"])
     messages: list[dict[str, str]] = prompt["messages"]  # type: ignore[assignment]
+    asked = messages[-1]["content"]
+    metadata = {"instruction": asked, **json.loads(str(prompt["metadata"]))}
+    verdicts = verify(answer.text, metadata["constraints"])
     return {
         "prompt_id": prompt["prompt_id"],
         "family": metadata["family"],
         "seen": bool(metadata.get("seen", True)),
-        "prompt": messages[-1]["content"],
+        "prompt": asked,
         "text": answer.text,
         "passed": rate(answer.text, metadata, finished=answer.finished).passed,
         "finished": answer.finished,

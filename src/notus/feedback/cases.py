@@ -175,6 +175,22 @@ def copy(split: Split) -> list[Case]:
     ]
 
 
+def capitals(split: Split) -> list[Case]:
+    """A word to write in capital letters."""
+    return [
+        Case(
+            fields={"word": word},
+            constraints=[
+                require("letter_case", case="upper"),
+                require("includes_words", required=[word]),
+                require("max_words", limit=3),
+            ],
+            keywords=[word],
+        )
+        for word in topics.WORDS[split]
+    ]
+
+
 def greeting(split: Split) -> list[Case]:
     """A person to wish a happy birthday."""
     return [
@@ -214,5 +230,6 @@ FORM_CASES: dict[str, Cases] = {
         (6, 8, 12), (7, 10), require("one_line"), require("min_words", limit=2)
     ),
     "copy": copy,
+    "capitals": capitals,
     "greeting": greeting,
 }

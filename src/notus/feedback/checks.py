@@ -85,6 +85,12 @@ def ends_with_exclamation(text: str) -> bool:
     return reading.normalise(text).rstrip(reading.CLOSERS).endswith("!")
 
 
+def letter_case(text: str, *, case: str) -> bool:
+    """Every letter in one case, "lower" or "upper"; there is at least one letter."""
+    wanted = {"lower": str.islower, "upper": str.isupper}[case]
+    return wanted(reading.normalise(text))
+
+
 def no_commas(text: str) -> bool:
     """No comma."""
     return "," not in text

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from notus.data.schema import OVERALL, RATINGS, Feedback
-from notus.errors import DataError, explain
+from notus.errors import DataError, UsageError, explain, explain_unknown
 from notus.feedback.rubrics import rate
 
 
@@ -57,25 +57,21 @@ def rate_completions(feedback: Feedback, rater: str) -> pl.DataFrame:
     """Rate every completion; return the ratings table.
 
     Raises:
-        DataError: No such rater, or a prompt that this rater cannot rate.
+        UsageError: No such rater.
+        DataError: A prompt that this rater cannot rate.
     """
     if rater not in RATERS:
-        raise DataError(
-            explain(
-                found=f"rater {rater!r}",
-                expected=f"one of {', '.join(sorted(RATERS))}",
-                where="--rater",
-                remedy="name a known rater",
-            )
-        )
+        raise UsageError(explain_unknown("rater", rater, RATERS, where="--rater"))
     columns = ["completion_id", "prompt_id", "text", "metadata"]
-    prompts = feedback.prompts.select("prompt_id", prompt_metadata="metadata")
+    prompts = feedback.prompts.select("prompt_id", "messages", prompt_metadata=pl.col("metadata"))
     frame = feedback.completions.select(columns).join(
         prompts, on="prompt_id", how="left", maintain_order="left"
     )
     rows = []
     for row in frame.collect().iter_rows(named=True):
         metadata = _constraints(row["prompt_id"], row["prompt_metadata"])
+        # A reader of another schema keeps the prompt's text in its messages alone.
+        metadata = {"instruction": row["messages"][-1]["content"], **metadata}
         finished = bool(json.loads(row["metadata"] or "{}").get("finished", True))
         for rating in RATERS[rater](row["text"], metadata, finished=finished):
             rows.append({"completion_id": row["completion_id"], "rater": rater, **rating})

@@ -77,7 +77,7 @@ def _verdict(text: str, constraint: Constraint) -> Verdict:
     check = CHECKS[name]
     try:
         passed = bool(reading.words(text)) and check.test(text, **params)
-    except TypeError as error:
+    except (TypeError, KeyError) as error:
         raise DataError(
             explain(
                 found=f"parameters {params!r} of check {name!r}: {error}",
@@ -165,6 +165,11 @@ CHECKS: dict[str, Check] = {
         test=checks.ends_with_exclamation,
         met="closes with an exclamation mark",
         broken="does not close with an exclamation mark",
+    ),
+    "letter_case": Check(
+        test=checks.letter_case,
+        met="is all in {case} case",
+        broken="is not all in {case} case",
     ),
     "no_commas": Check(test=checks.no_commas, met="does without commas", broken="uses commas"),
     "quoted": Check(

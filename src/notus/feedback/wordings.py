@@ -222,4 +222,19 @@ WORDINGS: dict[str, dict[Split, tuple[str, ...]]] = {
             "Reply with exactly these words: {sentence}",
         ),
     },
+    "capitals": {
+        "train": (
+            "Write the word '{word}' in capital letters.",
+            "Change '{word}' to upper case letters. Only the word, please.",
+            "Write '{word}' in all caps.",
+            "Turn '{word}' into capital letters.",
+            "Give me '{word}' in block capitals.",
+            "How do you write '{word}' in upper case? Only the word.",
+        ),
+        "test": (
+            "Repeat the word '{word}' in capitals.",
+            "Shout '{word}': one word, all letters upper case.",
+            "Answer with '{word}', every letter capitalized.",
+        ),
+    },
 }

@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from notus.errors import UsageError, explain
+from notus.errors import UsageError, explain_unknown
 from notus.scoring.attention import evaluation_mode, use_tree_attention
 from notus.scoring.forest import pack
 from notus.scoring.logps import token_scores
@@ -53,14 +53,7 @@ def score(
         UnsupportedModelError: layout "tree" cannot score this model exactly.
     """
     if layout not in LAYOUTS:
-        raise UsageError(
-            explain(
-                found=f"layout {layout!r}",
-                expected=f"one of {', '.join(LAYOUTS)}",
-                where="score",
-                remedy="correct the name",
-            )
-        )
+        raise UsageError(explain_unknown("layout", layout, LAYOUTS, where="score"))
     with torch.no_grad(), evaluation_mode(model):
         return LAYOUTS[layout](model, trees, max_tokens, progress or (lambda done, total: None))
 

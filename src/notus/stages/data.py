@@ -12,7 +12,7 @@ from notus.audit.rules import RULES
 from notus.audit.rules import audit as run_audit
 from notus.data.export import WRITERS
 from notus.data.schema import DROPPED, ISSUES, PREFERENCES, Feedback
-from notus.errors import UsageError, explain
+from notus.errors import UsageError, explain_unknown
 from notus.stages.files import write_json, write_lines
 from notus.store import StageResult, read_feedback, run_stage, write_table
 
@@ -90,14 +90,7 @@ def binarize(
 def export(feedback: Path, out: Path, *, to: str) -> dict[str, object]:
     """Write feedback as JSONL (gzipped when OUT ends in .gz) in another tool's schema."""
     if to not in WRITERS:
-        raise UsageError(
-            explain(
-                found=f"--to {to!r}",
-                expected=f"one of {', '.join(sorted(WRITERS))}",
-                where="notus export",
-                remedy="name a known schema",
-            )
-        )
+        raise UsageError(explain_unknown("schema", to, WRITERS, where="notus export --to"))
     rows = list(WRITERS[to](read_feedback(feedback)))
     write_lines(out, rows)
     return {"rows": len(rows), "schema": to}
