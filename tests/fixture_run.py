@@ -165,6 +165,8 @@ def _write_planted(out: Path, tables: dict[str, Rows]) -> Mapping[str, object]:
         "num_in_disagreement": len(rows) - 1,
         "rows": rows,
     }
+    issues = {"score_conflict": {"error": 4, "warning": 1234}, "arity": {}}
+    (out / "summary.json").write_text(json.dumps({"issues": issues}))
     return _text(out, "planted.json", json.dumps(content))
 
 

@@ -131,6 +131,12 @@ def test_the_planted_corner_is_counted(page: Page, run: Path) -> None:
     assert page.text.count("It fails every constraint.") == NUM_PLANTED
 
 
+def test_issues_are_counted_by_rule_and_severity(page: Page) -> None:
+    assert "score_conflict completions whose overall score contradicts" in page.text
+    assert "mean of their aspect ratings 4 1,234 0" in page.text
+    assert re.search(r"arity prompts with fewer than two completions[^0-9]* 0 0 0", page.text)
+
+
 def test_the_planted_bugs_are_named(page: Page, run: Path) -> None:
     planted = json.loads((run / "audit" / "planted.json").read_text())
     assert "4 of them sit in rows where argilla-v1 and h4-v2 disagree" in page.text

@@ -18,7 +18,8 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from notus import plots
-from notus.data.schema import ASPECTS, OVERALL
+from notus.audit.rules import RULES
+from notus.data.schema import ASPECTS, OVERALL, SEVERITIES
 from notus.directories import write_atomically
 from notus.results import MODES, PARTS
 from notus.run_facts import RunFacts, read_run
@@ -73,6 +74,7 @@ def write_report(run: Path) -> Path:
         modes=_mode_views(facts),
         examples=_examples(run / "evaluation") if "evaluation" in facts.stages else [],
         feedback=_feedback_view(run / "feedback") if facts.feedback else None,
+        issues=_issue_views(facts),
         planted=_planted_view(facts),
         curves=_curve_views(facts.metrics),
         stages=_stage_views(facts),
@@ -182,6 +184,16 @@ def _with_texts(folder: Path, rows: pl.DataFrame) -> list[dict[str, Any]]:
     texts = answers.join(prompts, on="prompt_id").select("completion_id", "model", "text", "prompt")
     joined = rows.join(texts.collect(), on="completion_id", how="left", maintain_order="left")
     return joined.to_dicts()
+
+
+def _issue_views(run: RunFacts) -> list[dict[str, Any]]:
+    """Counts of each audit rule, with what it finds: its docstring's first line."""
+    views = []
+    for rule, counts in run.issues.items():
+        line = (RULES[rule].__doc__ or "").partition("\n")[0] if rule in RULES else ""
+        finds = line.removeprefix("Find ").rstrip(".")
+        views.append({"rule": rule, "finds": finds, **dict.fromkeys(SEVERITIES, 0), **counts})
+    return views
 
 
 def _planted_view(run: RunFacts) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
     RUN/recipe.yaml     the resolved recipe                    -> name, recipe
     RUN/feedback/       prompts, completions, ratings, refused -> feedback
-    RUN/audit/          planted.json, when bugs were planted   -> planted
+    RUN/audit/          summary.json, planted.json             -> issues, planted
     RUN/preferences/    preferences, dropped, summary.json     -> preferences
     RUN/training/       metrics.jsonl, dropped, its facts      -> metrics, training
     RUN/evaluation/     results.json                           -> results, paired
@@ -86,6 +86,8 @@ class RunFacts:
     stages: Mapping[str, Manifest]
     """Folder -> manifest, in the order of the flow."""
     feedback: FeedbackFacts | None
+    issues: Mapping[str, Mapping[str, int]]
+    """Audit rule -> severity -> number of issues."""
     planted: Mapping[str, Any] | None
     preferences: PreferenceFacts | None
     training: TrainingFacts | None
@@ -142,6 +144,7 @@ def read_run(run: Path) -> RunFacts:
         recipe=recipe,
         stages=stages,
         feedback=_feedback(run / "feedback") if "feedback" in stages else None,
+        issues=_json(run / "audit" / "summary.json").get("issues", {}),
         planted=_json(run / "audit" / "planted.json") or None,
         preferences=_preferences(run / "preferences") if "preferences" in stages else None,
         training=_training(run / "training", stages["training"]) if "training" in stages else None,

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notus.audit.rules import CONFLICT, RULES, arity, audit, identical, scale, score_conflict
+from notus.audit.rules import (
+    CONFLICT,
+    RULES,
+    arity,
+    audit,
+    count_issues,
+    identical,
+    scale,
+    score_conflict,
+)
 from notus.data.schema import ASPECTS, ISSUES, Feedback, check
 
 Make = Callable[[Mapping[str, Sequence[tuple[str, str, Mapping[str, float | None]]]]], Feedback]
@@ -33,6 +42,23 @@ def named(feedback: Feedback, issues: pl.DataFrame) -> list[dict[str, Any]]:
     models = feedback.completions.select("completion_id", "model").collect()
     joined = issues.join(models, on="completion_id", how="left", maintain_order="left")
     return joined.drop("prompt_id", "completion_id", "rule").to_dicts()
+
+
+def test_issues_are_counted_by_rule_and_severity() -> None:
+    rows = [
+        ("scale", "info"),
+        ("scale", "error"),
+        ("scale", "info"),
+        ("identical", "warning"),
+    ]
+    frame = pl.DataFrame(rows, schema=["rule", "severity"], orient="row")
+    found = count_issues(frame)
+    assert list(found) == list(RULES)
+    assert {rule: counts for rule, counts in found.items() if counts} == {
+        "scale": {"error": 1, "info": 2},
+        "identical": {"warning": 1},
+    }
+    assert list(found["scale"]) == ["error", "info"]
 
 
 def test_clean_feedback_has_no_issues(make_feedback: Make) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import polars as pl
 
 from notus.audit.texts import text_keys
-from notus.data.schema import ASPECTS, ISSUES, OVERALL, Feedback
+from notus.data.schema import ASPECTS, ISSUES, OVERALL, SEVERITIES, Feedback
 
 Rule = Callable[[Feedback], pl.DataFrame]
 
@@ -30,6 +30,24 @@ def audit(feedback: Feedback, rules: Mapping[str, Rule] | None = None) -> pl.Dat
         rule(feedback).sort(order, descending=[True, False, False]) for rule in chosen.values()
     ]
     return pl.concat([pl.DataFrame(schema=ISSUES.schema), *found])
+
+
+def count_issues(issues: pl.DataFrame) -> dict[str, dict[str, int]]:
+    """Count issues by rule and severity, the gravest first; a rule without any has no counts."""
+    counted = dict(
+        issues.group_by("rule", "severity")
+        .len()
+        .select(key=pl.concat_list("rule", "severity").list.join("/"), n="len")
+        .iter_rows()
+    )
+    return {
+        rule: {
+            severity: counted[f"{rule}/{severity}"]
+            for severity in reversed(SEVERITIES)
+            if f"{rule}/{severity}" in counted
+        }
+        for rule in RULES
+    }
 
 
 def score_conflict(feedback: Feedback) -> pl.DataFrame:

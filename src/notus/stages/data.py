@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from notus import binarize as binarizing
-from notus.audit.rules import RULES
+from notus.audit.rules import RULES, count_issues
 from notus.audit.rules import audit as run_audit
 from notus.data.export import WRITERS
 from notus.data.schema import DROPPED, ISSUES, PREFERENCES, Feedback
@@ -43,7 +43,7 @@ def audit(
         )
         flips = binarizing.flips(first.preferences, second.preferences)
         summary: dict[str, object] = {
-            "issues": {rule: issues.filter(pl.col("rule") == rule).height for rule in RULES},
+            "issues": count_issues(issues),
             "flips": {"between": list(strategies), **asdict(flips)},
         }
         if planted is not None:
