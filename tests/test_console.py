@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from notus.console import Talk
+from notus.console import Talk, lines_of
 
 
 class Terminal(io.StringIO):
@@ -67,3 +67,38 @@ def test_on_a_terminal_a_bar_is_drawn_and_ended(monkeypatch: pytest.MonkeyPatch)
         assert part in text
     # Every bar hides the cursor and shows it again.
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 3
+
+
+def test_facts_are_aligned() -> None:
+    facts = {
+        "directory": "runs/x",
+        "rows": 12,
+        "refused": {"not valid JSON": 1, "empty completion": 2},
+        "dropped": {},
+        "between": ["argilla-v1", "h4-v2"],
+        "share": 0.123456,
+        "base": None,
+    }
+    assert list(lines_of(facts)) == [
+        "directory  runs/x",
+        "rows       12",
+        "refused    not valid JSON: 1, empty completion: 2",
+        "dropped    none",
+        "between    argilla-v1, h4-v2",
+        "share      0.1235",
+        "base       -",
+    ]
+
+
+def test_rows_are_a_table_without_empty_columns() -> None:
+    rows = [
+        {"family": None, "value": 0.5, "n": 208, "p": None},
+        {"family": "word_limit", "value": 0.25, "n": 8, "p": None},
+    ]
+    assert list(lines_of({"samples": 3, "results": rows})) == [
+        "samples  3",
+        "results",
+        "  family      value    n",
+        "  -             0.5  208",
+        "  word_limit   0.25    8",
+    ]

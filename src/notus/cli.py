@@ -5,15 +5,15 @@ are options too. Exit codes: 0 done, 1 failed, 2 wrong usage or bad input (one m
 traceback), 130 Ctrl-C.
 """
 
-import json
 import sys
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 
 from notus import recipe as sections
-from notus.console import Talk
+from notus.console import Talk, lines_of
 from notus.errors import NotusError, UsageError
 from notus.recipe_file import load_recipe, parse
 
@@ -283,16 +283,9 @@ def _show(result: Any, *, json: bool) -> None:
 
 def _print(facts: dict[str, Any], *, json: bool) -> None:
     if json:
-        typer.echo(_dumps(facts))
+        typer.echo(dumps(facts, indent=2, ensure_ascii=False))
         return
-    width = max(map(len, facts), default=0)
-    for name, value in facts.items():
-        shown = _dumps(value, indent=None) if isinstance(value, dict | list) else value
-        typer.echo(f"{name:<{width}}  {shown}")
-
-
-def _dumps(value: Any, indent: int | None = 2) -> str:
-    return json.dumps(value, indent=indent, ensure_ascii=False)
+    typer.echo("\n".join(lines_of(facts)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""What a person sees while notus works: lines and progress bars, all on stderr."""
+"""What a person sees: lines and progress bars on stderr, and facts as aligned lines."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -67,3 +68,43 @@ class Talk:
             self._progress.stop()
             self._progress = None
         self._what = ""
+
+
+def lines_of(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Write facts as aligned lines: a name, then its value; a list of rows as a table below."""
+    width = max(map(len, facts), default=0)
+    for name, value in facts.items():
+        if isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value):
+            yield name
+            yield from (f"  {line}" for line in _table(value))
+        else:
+            yield f"{name:<{width}}  {_shown(value)}".rstrip()
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Align rows under the names of their columns, numbers to the right; empty columns go."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = [name for name in names if any(row.get(name) is not None for row in rows)]
+    cells = [names, *([_shown(row.get(name)) for name in names] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    to_right = [
+        all(isinstance(row.get(name), int | float | None) for row in rows) for name in names
+    ]
+    for line in cells:
+        padded = [
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, to_right, strict=True)
+        ]
+        yield "  ".join(padded).rstrip()
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_shown(inner)}" for name, inner in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value)) or "none"
+    return str(value)
