@@ -63,7 +63,8 @@ def render(rows: list[tuple[int, float, Path]], overrides: list[str]) -> str:
     lines = [
         "# The demo over seeds of training",
         "",
-        f"{machine['cpu']}, {machine['cores']} cores; "
+        f"{machine['cpu']}, {machine['cores']} cores, matrix products in "
+        f"{read_manifest(rows[0][2] / 'training').facts['precision']}; "
         f"torch {versions()['torch']}, transformers {versions()['transformers']}; "
         f"recipe recipes/demo.yaml {' '.join(overrides)}".rstrip(),
         "",

@@ -16,6 +16,7 @@ from notus.data.schema import (
     ASPECTS,
     COMPLETIONS,
     DROPPED,
+    ISSUES,
     OVERALL,
     PREFERENCES,
     PROMPTS,
@@ -165,8 +166,11 @@ def _write_planted(out: Path, tables: dict[str, Rows]) -> Mapping[str, object]:
         "num_in_disagreement": len(rows) - 1,
         "rows": rows,
     }
-    issues = {"score_conflict": {"error": 4, "warning": 1234}, "arity": {}}
-    (out / "summary.json").write_text(json.dumps({"issues": issues}))
+    severities = ["error"] * 4 + ["warning"] * 1234
+    columns = {"rule": "score_conflict", "severity": severities, "evidence": "10 and 1"}
+    ids = {"prompt_id": "0" * 32, "completion_id": [f"{i:032x}" for i in range(len(severities))]}
+    issues = pl.DataFrame({**columns, **ids, "score": 0.9}).select(ISSUES.schema.names())
+    write_table(out, ISSUES, issues)
     return _text(out, "planted.json", json.dumps(content))
 
 

@@ -104,7 +104,12 @@ def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {_shown(inner)}" for name, inner in value.items()) or "none"
+        return ", ".join(_entry(name, inner) for name, inner in value.items()) or "none"
     if isinstance(value, list | tuple):
         return ", ".join(map(_shown, value)) or "none"
     return str(value)
+
+
+def _entry(name: object, value: Any) -> str:
+    nested = isinstance(value, Mapping)
+    return f"{name} ({_shown(value)})" if nested else f"{name}: {_shown(value)}"

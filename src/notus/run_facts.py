@@ -2,7 +2,7 @@
 
     RUN/recipe.yaml     the resolved recipe                    -> name, recipe
     RUN/feedback/       prompts, completions, ratings, refused -> feedback
-    RUN/audit/          summary.json, planted.json             -> issues, planted
+    RUN/audit/          issues; planted.json, if bugs were planted -> issues, planted
     RUN/preferences/    preferences, dropped, summary.json     -> preferences
     RUN/training/       metrics.jsonl, dropped, its facts      -> metrics, training
     RUN/evaluation/     results.json                           -> results, paired
@@ -20,6 +20,7 @@ from typing import Any
 import polars as pl
 import yaml
 
+from notus.audit.rules import count_issues
 from notus.errors import IncompleteError, explain
 from notus.manifest import Manifest
 from notus.results import MODES, Paired, Part, Result, Row
@@ -144,7 +145,7 @@ def read_run(run: Path) -> RunFacts:
         recipe=recipe,
         stages=stages,
         feedback=_feedback(run / "feedback") if "feedback" in stages else None,
-        issues=_json(run / "audit" / "summary.json").get("issues", {}),
+        issues=_issues(run / "audit") if "audit" in stages else {},
         planted=_json(run / "audit" / "planted.json") or None,
         preferences=_preferences(run / "preferences") if "preferences" in stages else None,
         training=_training(run / "training", stages["training"]) if "training" in stages else None,
@@ -170,6 +171,10 @@ def _metrics(path: Path) -> tuple[Mapping[str, Any], ...]:
 def _counts(frame: pl.LazyFrame, column: str) -> dict[str, int]:
     counted = frame.group_by(column).len().sort(["len", column], descending=[True, False])
     return dict(counted.collect().iter_rows())
+
+
+def _issues(folder: Path) -> dict[str, dict[str, int]]:
+    return count_issues(read_table(folder, "issues").collect())
 
 
 def _feedback(folder: Path) -> FeedbackFacts:
