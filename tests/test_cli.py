@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -176,6 +177,13 @@ def test_usage_that_the_parser_refuses(notus: Notus) -> None:
         done = notus(*arguments)
         assert (done.code, done.out) == (2, ""), arguments
         assert "Traceback" not in done.err
+
+
+def test_the_version_and_the_help(notus: Notus) -> None:
+    assert notus("--version") == Done(0, f"{metadata.version('notus')}\n", "")
+    shown = notus("--help")
+    assert (shown.code, shown.err) == (0, "")
+    assert all(name in shown.out for name in get_command(cli.app).commands)  # type: ignore[attr-defined]
 
 
 def test_every_verb_takes_json_and_every_verb_with_settings_set() -> None:

@@ -6,6 +6,7 @@ traceback), 130 Ctrl-C.
 """
 
 import sys
+from importlib import metadata
 from json import dumps
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -20,11 +21,7 @@ from notus.recipe_file import load_recipe, parse
 S = TypeVar("S", bound=sections.Section)
 
 app = typer.Typer(
-    name="notus",
-    help="From raw AI feedback to an aligned, evaluated, documented chat model - data first.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
+    name="notus", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
 )
 
 Source = Annotated[Path, typer.Argument(help="JSONL, JSONL.gz or Parquet.")]
@@ -42,6 +39,15 @@ Set = Annotated[
     typer.Option("--set", help="Override a setting: a.b=value, read as YAML. May be repeated."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Version = Annotated[bool, typer.Option("--version", help="Print the version and exit.")]
+
+
+@app.callback(invoke_without_command=True)
+def notus(version: Version = False) -> None:
+    """From raw AI feedback to an aligned, evaluated, documented chat model - data first."""
+    if version:
+        typer.echo(metadata.version("notus"))
+        raise typer.Exit
 
 
 @app.command()

@@ -144,7 +144,10 @@ def arity(feedback: Feedback) -> pl.DataFrame:
 
 
 def identical(feedback: Feedback) -> pl.DataFrame:
-    """Find completions of one prompt that read the same as another one (see `folded`)."""
+    """Find completions of one prompt that read the same as another one.
+
+    Texts are compared as `audit.texts.folded` writes them.
+    """
     group = ["prompt_id", "key"]
     found = (
         text_keys(feedback.completions)
