@@ -1,5 +1,6 @@
 """The cascade and the dense path against the textbook formula; what the switch lets through."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +20,7 @@ from tiny_models import (
 from torch import Tensor, nn
 
 from notus.errors import UnsupportedModelError, UsageError
-from notus.scoring.attention import tree_attention, use_tree_attention
+from notus.scoring.attention import SHORT, tree_attention, use_tree_attention
 from notus.scoring.forest import Forest
 from notus.scoring.logps import sequence_logps, token_logps
 from notus.scoring.score import score
@@ -94,18 +95,27 @@ def test_softcap_is_the_textbook() -> None:
     assert_as_textbook(forest, states(forest, 4, 2, torch.float32), cap=2.0)
 
 
-def test_long_chains_cross_flash_blocks() -> None:
-    """Flash works in blocks of 32 to 512 positions; a forest of 1,500 has several of each."""
+def long_forest() -> Forest:
+    """Parts shorter and longer than `SHORT`; flash works in blocks of 32 to 512 positions."""
     rows = torch.randint(9, (4, 600), generator=torch.Generator().manual_seed(0)).tolist()
     rows = [rows[0][:500] + rows[1], rows[0][:500] + rows[2][:40], rows[0][:30] + rows[3]]
-    forest = Forest.from_trees([TokenTree.from_sequences(rows, [1] * 3)])
+    return Forest.from_trees([TokenTree.from_sequences(rows, [1] * 3)])
+
+
+def test_long_chains_cross_flash_blocks() -> None:
+    forest = long_forest()
+    lengths = [at.stop - at.start for at in forest.chains]
+    assert min(lengths) < SHORT < max(lengths)
     assert_as_textbook(forest, states(forest, 2, 1, torch.float64))
 
 
+@pytest.mark.parametrize("make", [lambda: Forest.from_trees(make_trees()), long_forest])
 @pytest.mark.parametrize(("dtype", "bits"), [(torch.bfloat16, 8), (torch.float16, 11)])
-def test_half_precision_stays_close(dtype: torch.dtype, bits: int) -> None:
+def test_half_precision_stays_close(
+    dtype: torch.dtype, bits: int, make: Callable[[], Forest]
+) -> None:
     """From the same inputs, results are within 4 roundings of the largest value."""
-    forest = Forest.from_trees(make_trees())
+    forest = make()
     exact = states(forest, 4, 2, torch.float32)
     halves = tuple(x.detach().to(dtype).requires_grad_() for x in exact)
     inputs = tuple(x.detach().float().requires_grad_() for x in halves)
