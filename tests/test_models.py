@@ -132,6 +132,16 @@ def test_a_path_that_is_not_there_is_not_asked_of_the_hub(name: str, found: str)
         load(name)
 
 
+def test_a_slip_inside_a_folder_that_is_there_is_not_asked_of_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert locate("runs/dmeo") == (Path("runs/dmeo"), None)  # may be a hub id
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(ModelError, match="no folder 'runs/dmeo'"):
+        locate("runs/dmeo")
+
+
 def test_a_hub_id_is_no_folder() -> None:
     assert locate("org/name") == (Path("org/name"), None)
 

@@ -175,6 +175,17 @@ def test_another_setting_rebuilds_only_what_depends_on_it(recipe: Path, finished
     finish(start(recipe, finished))  # Back, for the tests that compare with it.
 
 
+@pytest.mark.parametrize("key", ["evaluate.prompts", "data.planted"])
+def test_a_file_that_the_last_stage_needs_is_missed_before_the_first(
+    recipe: Path, tmp_path: Path, key: str
+) -> None:
+    process = start(recipe, tmp_path / "run", "--set", f"{key}=not-there.jsonl")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "no file 'not-there.jsonl'" in err
+    assert not (tmp_path / "run").exists()
+
+
 def kill_in(stage: str, recipe: Path, run: Path) -> bool:
     """Start a run and kill it while it writes a stage; False if the stage was over too soon."""
     process = start(recipe, run)

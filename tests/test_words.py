@@ -30,7 +30,7 @@ def paired(verdict: str, mode: str = "greedy", family: str | None = None, n: int
 
 def run(*rows: Paired, num_leaked: int = 0) -> RunFacts:
     nothing = dict.fromkeys(("feedback", "planted", "preferences", "training"))
-    empty = {"recipe": {}, "stages": {}, "metrics": (), "results": (), "settings": {}}
+    empty = {"recipe": {}, "stages": {}, "issues": {}, "metrics": (), "results": (), "settings": {}}
     facts = {**nothing, **empty, "directory": None, "name": "x", "num_leaked": num_leaked}
     return RunFacts(**facts, paired=rows)  # type: ignore[arg-type]
 

@@ -26,6 +26,7 @@ app = typer.Typer(
 
 Source = Annotated[Path, typer.Argument(help="JSONL, JSONL.gz or Parquet.")]
 FeedbackDir = Annotated[Path, typer.Argument(help="A Feedback directory.")]
+Model = Annotated[str, typer.Argument(help="A run, a model folder, package:NAME or hub id.")]
 Prompts = Annotated[Path, typer.Argument(help="JSONL of prompts, or a Feedback directory.")]
 RecipeFile = Annotated[Path, typer.Argument(help="A recipe file.")]
 RunDir = Annotated[Path, typer.Argument(help="A run's directory.")]
@@ -187,24 +188,24 @@ def run(recipe: RecipeFile, out: RunOut = None, set: Set = None, json: Json = Fa
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Folder, package:NAME or hub id.")],
+    model: Model,
     out: Out,
     prompts: Annotated[Path, typer.Option(help="JSONL of verifiable prompts.")],
     set: Set = None,
     json: Json = False,
 ) -> None:
     """Answer verifiable prompts with a model and check the answers; every rate with an interval."""
-    from notus.names import short_name
+    from notus.names import model_of, short_name
     from notus.stages.model import answers
 
     settings = _settings(sections.EvaluateSection, set, prompts=prompts)
-    label, progress = short_name(model), Talk().advance
+    model, label, progress = model_of(model), short_name(model), Talk().advance
     _show(answers(settings, out, model=model, label=label, seed=0, progress=progress), json=json)
 
 
 @app.command()
 def chat(
-    model: Annotated[str, typer.Argument(help="A run's directory, a model folder or a name.")],
+    model: Model,
     system: Annotated[str | None, typer.Option(help="System turn to begin with.")] = None,
     temperature: Annotated[
         float | None, typer.Option(help="0 (default): the likeliest answer.")

@@ -132,8 +132,10 @@ def locate(name: str) -> tuple[Path, str | None]:
         folder = _package_folder(name.removeprefix(PACKAGE_PREFIX))
     else:
         folder = Path(name).expanduser()
-        # A hub id is never absolute, relative by dots, or more than one slash deep.
+        # A hub id is never absolute, relative by dots, or more than one slash deep; and who has a
+        # folder "runs" means it by "runs/dmeo": asking the hub would take a minute.
         looks_like_path = name.startswith((".", "/", "~")) or name.count("/") != 1
+        looks_like_path |= folder.parent.is_dir()
         if looks_like_path and not folder.is_dir():
             raise ModelError(
                 explain(

@@ -10,7 +10,9 @@ from pathlib import Path
 import yaml
 
 from notus.console import Talk
+from notus.data.prompts import read_prompts
 from notus.data.sources import ingest
+from notus.errors import DataError, explain
 from notus.recipe import Recipe
 from notus.stages import data as data_stages
 from notus.stages import model as model_stages
@@ -63,6 +65,7 @@ def run(recipe: Recipe, out: Path, *, talk: Talk, until: str = "card") -> RunRes
     from notus.card import write_card
     from notus.report import write_report
 
+    check_files(recipe)
     out.mkdir(parents=True, exist_ok=True)
     write_recipe(recipe, out)
     step = Steps(talk)
@@ -128,6 +131,27 @@ def evaluate(
     return step(
         "evaluate", lambda: model_stages.compare(recipe, out=out / "evaluation", **measured)
     )
+
+
+def check_files(recipe: Recipe) -> None:
+    """See before the first stage that the last ones will find their files.
+
+    Raises:
+        DataError: The evaluation's prompts cannot be read, or the labels of planted bugs are not
+            there. The source is the first thing that is read anyhow.
+    """
+    if recipe.evaluate.prompts is not None:
+        read_prompts(recipe.evaluate.prompts)
+    planted = recipe.data.planted
+    if planted is not None and not planted.is_file():
+        raise DataError(
+            explain(
+                found=f"no file {planted.name!r}",
+                expected="JSONL of completions known to be rated wrong, or null",
+                where=f"data.planted: {planted}",
+                remedy="check the path, or --set data.planted=null",
+            )
+        )
 
 
 def write_recipe(recipe: Recipe, out: Path) -> None:
