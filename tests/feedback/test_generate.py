@@ -55,6 +55,27 @@ def test_every_prompt_is_answered_by_every_sampler(prompts: pl.DataFrame, tmp_pa
     assert not (tmp_path / "out" / "shards").exists()
 
 
+def test_progress_counts_completions_and_is_drawn_within_a_shard(
+    prompts: pl.DataFrame, tmp_path: Path
+) -> None:
+    seen: list[tuple[int, int]] = []
+    (tmp_path / "out").mkdir()
+    settings = GenerateSection(temperatures=[0.0, 1.0], max_new_tokens=6, batch_tokens=120)
+    generate_completions(
+        prompts,
+        tiny.make_model(),
+        settings,
+        tmp_path / "out",
+        model_name="tiny",
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    counts = [done for done, _ in seen]
+    assert counts == sorted(counts)
+    assert len(set(counts)) > 4, "one shard, and more than one step of progress"
+    assert {total for _, total in seen} == {14}
+    assert counts[-1] == 14
+
+
 def test_a_principle_is_a_system_turn_and_no_part_of_the_prompt(
     prompts: pl.DataFrame, tmp_path: Path
 ) -> None:
@@ -122,7 +143,7 @@ def test_a_killed_process_goes_on(
     _, whole = make(prompts, tmp_path / "whole")
     (tmp_path / "killed").mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path), "8"],
+        [sys.executable, "-c", KILLED, str(tmp_path), "9"],
         env={**os.environ, "PYTHONPATH": str(Path(tiny.__file__).parent)},
         capture_output=True,
         check=False,

@@ -8,6 +8,7 @@ Finished batches of prompts are written as shards, so a killed run goes on where
 """
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,30 +91,32 @@ def generate_completions(
     shards = directory / "shards"
     shards.mkdir(exist_ok=True)
     total, done = prompts.height * len(chosen), 0
+
+    def report(count: int) -> None:
+        if progress is not None:
+            progress(count, total)
+
     for number, chunk in enumerate(prompts.iter_slices(PROMPTS_PER_SHARD)):
         shard = shards / f"{number:05d}"
         if not (shard / "completions.parquet").is_file():
-            rows = _answer(chunk, model, chosen, settings)
-            partial = shard.with_suffix(".partial")
-            partial.mkdir(exist_ok=True)
-            write_table(partial, COMPLETIONS, rows)
-            partial.rename(shard)
+            rows = _answer(chunk, model, chosen, settings, report, before=done)
+            unfinished = shard.with_suffix(".partial")
+            unfinished.mkdir(exist_ok=True)
+            write_table(unfinished, COMPLETIONS, rows)
+            unfinished.rename(shard)
         done += chunk.height * len(chosen)
-        if progress is not None:
-            progress(done, total)
+        report(done)
     parts = [pl.read_parquet(path) for path in sorted(shards.glob("[0-9]*/*.parquet"))]
     completions = pl.concat(parts).unique(subset="completion_id", keep="first", maintain_order=True)
     empty = completions.filter(pl.col("text").str.strip_chars() == "").height
     write_table(directory, COMPLETIONS, completions.filter(pl.col("text").str.strip_chars() != ""))
-    for path in sorted(shards.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    shards.rmdir()
-    unfinished = completions["metadata"].str.json_path_match("$.finished").eq("false").sum()
+    shutil.rmtree(shards)
+    cut = completions["metadata"].str.json_path_match("$.finished").eq("false").sum()
     return {
         "completions": completions.height - empty,
         "duplicates": total - completions.height,
         "empty": empty,
-        "unfinished": int(unfinished),
+        "unfinished": int(cut),
     }
 
 
@@ -122,10 +125,20 @@ def _answer(
     model: Model,
     chosen: Sequence[Sampler],
     settings: GenerateSection,
+    report: Callable[[int], None],
+    *,
+    before: int,
 ) -> pl.DataFrame:
-    """Sample one chunk: all samplers of a prompt side by side, in the samplers' order."""
+    """Sample one chunk: all samplers of a prompt side by side, in the samplers' order.
+
+    `report` is told how many completions there are, `before` of them from earlier chunks.
+    """
     rows: dict[tuple[int, int], dict[str, object]] = {}
     for k, sampler in enumerate(chosen):
+
+        def advance(done: int, _: int, start: int = before + k * prompts.height) -> None:
+            report(start + done)
+
         answers = sample(
             model,
             [list(_with_principle(m, sampler.principle)) for m in prompts["messages"].to_list()],
@@ -133,6 +146,7 @@ def _answer(
             temperature=sampler.temperature,
             seed=settings.seed * 101 + k,
             batch_tokens=settings.batch_tokens,
+            progress=advance,
         )
         for i, (pid, answer) in enumerate(zip(prompts["prompt_id"], answers, strict=True)):
             metadata = {
