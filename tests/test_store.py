@@ -293,7 +293,7 @@ def test_killed_before_any_step_of_the_file_system(tmp_path: Path, kind: str) ->
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     steps, digest = done.stdout.split()
-    assert int(steps) >= 20
+    assert int(steps) >= 10, "the hook saw next to nothing"
     assert digest == read_manifest(tmp_path / "root" / "out").content_digest
 
 
