@@ -2,7 +2,7 @@
 
     prompts -> generate (4 temperatures) -> rate (verifiable) -> plant the bug -> export
 
-Run from the repository's root: `.venv/bin/python data/demo/build.py` (about ten minutes on two
+Run from the repository's root: `.venv/bin/python data/demo/build.py` (ten to twenty minutes on two
 cores). Every draw is seeded. Where two tokens are nearly tied, another processor or number of
 threads can sample another answer; all that follows from the answers is the same everywhere.
 

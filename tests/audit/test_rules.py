@@ -50,13 +50,15 @@ def test_issues_are_counted_by_rule_and_severity() -> None:
         ("scale", "error"),
         ("scale", "info"),
         ("identical", "warning"),
+        ("of_old", "warning"),
     ]
     frame = pl.DataFrame(rows, schema=["rule", "severity"], orient="row")
     found = count_issues(frame)
-    assert list(found) == list(RULES)
+    assert list(found) == [*RULES, "of_old"]
     assert {rule: counts for rule, counts in found.items() if counts} == {
         "scale": {"error": 1, "info": 2},
         "identical": {"warning": 1},
+        "of_old": {"warning": 1},
     }
     assert list(found["scale"]) == ["error", "info"]
 

@@ -33,21 +33,16 @@ def audit(feedback: Feedback, rules: Mapping[str, Rule] | None = None) -> pl.Dat
 
 
 def count_issues(issues: pl.DataFrame) -> dict[str, dict[str, int]]:
-    """Count issues by rule and severity, the gravest first; a rule without any has no counts."""
-    counted = dict(
-        issues.group_by("rule", "severity")
-        .len()
-        .select(key=pl.concat_list("rule", "severity").list.join("/"), n="len")
-        .iter_rows()
-    )
-    return {
-        rule: {
-            severity: counted[f"{rule}/{severity}"]
-            for severity in reversed(SEVERITIES)
-            if f"{rule}/{severity}" in counted
-        }
-        for rule in RULES
-    }
+    """Count issues by rule and severity, the gravest first; a rule without any has no counts.
+
+    Rules that this version does not know, of an older table, come last.
+    """
+    counted: dict[str, dict[str, int]] = {rule: {} for rule in RULES}
+    order = pl.col("severity").replace_strict(SEVERITIES, range(len(SEVERITIES)))
+    found = issues.group_by("rule", "severity").len().sort("rule", order, descending=[False, True])
+    for rule, severity, number in found.iter_rows():
+        counted.setdefault(rule, {})[severity] = number
+    return counted
 
 
 def score_conflict(feedback: Feedback) -> pl.DataFrame:
