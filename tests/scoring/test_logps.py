@@ -1,5 +1,9 @@
 """The head: chunks, recomputed logits, wrapped and capped heads, autocast, wrappers."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import peft
@@ -15,8 +19,6 @@ from tiny_models import (
     padded_logps,
 )
 from torch import nn
-from torch.distributed import HashStore, destroy_process_group, init_process_group
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from notus.scoring import logps as logps_module
@@ -174,22 +176,51 @@ def test_autocast_inside_the_model_leaves_a_float32_head() -> None:
     assert 1e-4 < ((logps - exact).abs().max() / exact.abs().max()).item() < 0.02
 
 
-def test_distributed_wrapper_parity() -> None:
-    """One gloo process: the reducer must see the forward, the head outside of it included."""
-    model = make_model("llama", torch.float64)
-    slow = padded_logps(model, TREES)
+DISTRIBUTED = """
+import os, sys, traceback
+import torch
+from tiny_models import assert_parity, assert_same_gradients, gradients, make_model, make_trees
+from tiny_models import padded_logps
+from torch.distributed import HashStore, init_process_group
+from torch.nn.parallel import DistributedDataParallel
+from notus.scoring.attention import use_tree_attention
+from notus.scoring.forest import Forest
+from notus.scoring.logps import sequence_logps
+
+def main():
+    trees, model = make_trees(), make_model("llama", torch.float64)
+    slow = padded_logps(model, trees)
     wanted = gradients(model, slow)
     init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
-    try:
-        wrapped = DistributedDataParallel(model)
-        with use_tree_attention(wrapped):
-            for _ in range(2):
-                fast = sequence_logps(wrapped, FOREST)
-                found = gradients(wrapped, fast)
-    finally:
-        destroy_process_group()
+    wrapped = DistributedDataParallel(model)
+    with use_tree_attention(wrapped):
+        for _ in range(2):
+            fast = sequence_logps(wrapped, Forest.from_trees(trees))
+            found = gradients(wrapped, fast)
     assert_parity(fast, slow, "log-probs")
     assert_same_gradients({k.removeprefix("module."): g for k, g in found.items()}, wanted)
+    print("same", flush=True)
+    os._exit(0)
+
+try:
+    main()
+except BaseException:
+    traceback.print_exc()
+    sys.stderr.flush()
+    os._exit(1)
+"""
+
+
+def test_distributed_wrapper_parity() -> None:
+    """One gloo process: the reducer must see the forward, the head outside of it included.
+
+    In a process that ends without taking the group down: gloo's thread may want the interpreter
+    lock that the reducer's destructor holds while it waits for that thread (seen once, for ever).
+    """
+    command = [sys.executable, "-c", DISTRIBUTED]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (0, "same\n"), done.stderr
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
