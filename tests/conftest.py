@@ -39,10 +39,11 @@ def _make_feedback(prompts: Mapping[str, Answers]) -> Feedback:
     for line, (text, answers) in enumerate(prompts.items(), start=1):
         messages = [{"role": "user", "content": text}]
         key = prompt_id(messages)
-        rows[0].append((key, messages, "test", {"sha256": "0" * 64, "line": line}, "{}"))
+        origin = {"sha256": "0" * 64, "line": line}
+        rows[0].append((key, messages, "test", origin, "{}"))
         for model, answer, ratings in answers:
             identifier = completion_id(key, model, answer)
-            rows[1].append((identifier, key, model, answer, "{}"))
+            rows[1].append((identifier, key, model, answer, origin, "{}"))
             for aspect, value in ratings.items():
                 scale = SCALES.get(aspect, (1.0, 5.0))
                 rows[2].append((identifier, "tester", aspect, value, *scale, None))

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notus.data.contracts import RAW_LIMIT
 from notus.data.schema import (
     COMPLETIONS,
-    RAW_LIMIT,
     REFUSED,
     TABLES,
     check,
@@ -36,6 +36,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "prompt_id": A,
         "model": "m",
         "text": "Because.",
+        "origin": None,
         "metadata": "{}",
     },
     "ratings": {
@@ -53,6 +54,16 @@ GOOD: dict[str, dict[str, Any]] = {
         "completion_id": None,
         "severity": "info",
         "score": 1.0,
+        "evidence": "x",
+    },
+    "findings": {
+        "rule": "length",
+        "severity": "info",
+        "subject": "longer chosen",
+        "value": 0.6,
+        "low": None,
+        "high": None,
+        "n": 10,
         "evidence": "x",
     },
     "preferences": {
@@ -83,6 +94,10 @@ BREAKS: dict[tuple[str, str], dict[str, Any]] = {
     ("ratings", "no aspect"): {"aspect": None},
     ("ratings", "value is not a finite number"): {"value": float("nan")},
     ("ratings", "scale is empty"): {"scale_min": 5.0},
+    ("findings", "no rule"): {"rule": ""},
+    ("findings", "unknown severity"): {"severity": "bad"},
+    ("findings", "no subject"): {"subject": None},
+    ("findings", "no evidence"): {"evidence": " "},
     ("issues", "no rule"): {"rule": ""},
     ("issues", "unknown severity"): {"severity": "fatal"},
     ("issues", "score is not a finite number"): {"score": float("inf")},
@@ -176,6 +191,7 @@ def test_rows_without_a_key_may_repeat() -> None:
                 "prompt_id": st.sampled_from([A, "", None]),
                 "model": st.sampled_from(["m", " ", None]),
                 "text": st.sampled_from(["yes", "", "\n", None]),
+                "origin": st.sampled_from([None, {"sha256": "f" * 64, "line": 2}]),
                 "metadata": st.sampled_from(["{}", None]),
             }
         ),

@@ -31,7 +31,14 @@ def make() -> Make:
         prompt = ask(messages)
         origin = {"sha256": "0" * 64, "line": 1}
         rows = [
-            (complete(prompt, "m", text), prompt, "m", text, json.dumps({"finished": finished}))
+            (
+                complete(prompt, "m", text),
+                prompt,
+                "m",
+                text,
+                None,
+                json.dumps({"finished": finished}),
+            )
             for text, finished in answers
         ]
         return Feedback(

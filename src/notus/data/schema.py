@@ -1,28 +1,30 @@
-"""The tables of notus: columns, named rules, content-hash ids, and the check of a frame.
+"""The tables of notus: columns, named rules, and content-hash ids.
 
-A rule is a named boolean expression that every good row satisfies. `check` never drops anything:
-it returns the good rows and, for each other row, the name of the first rule that it broke. Ids are
-hashes of content, so the same feedback read twice, in any order, has the same ids.
+Ids are hashes of content, so the same feedback read twice, in any order, has the same ids.
 """
 
 import hashlib
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
 import polars as pl
 
-from notus.errors import DataError, explain
+from notus.data.contracts import REFUSED as REFUSED
+from notus.data.contracts import Checked as Checked
+from notus.data.contracts import Table as Table
+from notus.data.contracts import check as check
+from notus.data.contracts import has_text, strings
+from notus.data.contracts import raw_text as raw_text
+from notus.data.contracts import require_columns as require_columns
 
 ASPECTS = ("instruction_following", "honesty", "truthfulness", "helpfulness")
 OVERALL = "overall"
 PREFERENCE = "preference"
 ROLES = ("system", "user", "assistant", "tool")
 SEVERITIES = ("info", "warning", "error")
-RAW_LIMIT = 2000
-"""Characters of a refused item that are kept: enough to recognise it, never a whole book."""
 
 
 class Message(TypedDict):
@@ -30,26 +32,6 @@ class Message(TypedDict):
 
     role: str
     content: str
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Table:
-    """The contract of one table."""
-
-    name: str
-    schema: pl.Schema
-    key: tuple[str, ...]
-    """Columns that together occur once; empty if rows may repeat."""
-    rules: Mapping[str, pl.Expr]
-    """Rule name -> boolean expression; null counts as broken."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Checked:
-    """Rows that keep every rule, and the others in the columns of `REFUSED`."""
-
-    good: pl.DataFrame
-    refused: pl.DataFrame
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,82 +69,9 @@ def preference_id(prompt: str, chosen: str, rejected: str) -> str:
     return _digest([prompt, chosen, rejected])
 
 
-def check(table: Table, frame: pl.DataFrame) -> Checked:
-    """Separate the rows that keep every rule of a table from those that break one.
-
-    Among rows that keep the rules, the first of those with equal key is good and the others are
-    refused as "duplicate".
-
-    Args:
-        table: the contract.
-        frame: rows with exactly the table's columns, in any column order.
-
-    Returns:
-        Good rows in the table's column order; refused rows as (place "table:row", reason, raw),
-        rows counted from 1.
-
-    Raises:
-        DataError: a column is missing, unknown or of another type: then nothing can be checked.
-    """
-    require_columns(table, frame)
-    broken = [
-        pl.when(~rule.fill_null(False)).then(pl.lit(name)) for name, rule in table.rules.items()
-    ]
-    marked = frame.select(table.schema.names()).with_row_index("#row", offset=1)
-    marked = marked.with_columns(pl.coalesce([*broken, pl.lit(None, pl.String)]).alias("#reason"))
-    good = marked.filter(pl.col("#reason").is_null())
-    bad = marked.filter(pl.col("#reason").is_not_null())
-    if table.key:
-        first = pl.struct(table.key).is_first_distinct()
-        again = good.filter(~first).with_columns(pl.lit("duplicate").alias("#reason"))
-        good, bad = good.filter(first), pl.concat([bad, again]).sort("#row")
-    return Checked(good=good.drop("#row", "#reason"), refused=_refused_rows(table, bad))
-
-
-def require_columns(table: Table, frame: pl.DataFrame) -> None:
-    """Raise DataError unless a frame has exactly the columns of a table, in any order."""
-    found, expected = dict(frame.schema), dict(table.schema)
-    wrong = [
-        f"{name}: {found.get(name, 'missing')} (expected {expected.get(name, 'no such column')})"
-        for name in sorted(found.keys() | expected.keys())
-        if found.get(name) != expected.get(name)
-    ]
-    if wrong:
-        raise DataError(
-            explain(
-                found="columns that do not fit: " + "; ".join(wrong),
-                expected=", ".join(f"{name} {dtype}" for name, dtype in expected.items()),
-                where=f"table {table.name}",
-                remedy="select and cast the columns of the table before it is checked or written",
-            )
-        )
-
-
-def raw_text(item: object) -> str:
-    """Render a refused item as text of at most `RAW_LIMIT` characters that any file can hold."""
-    text = item if isinstance(item, str) else json.dumps(item, ensure_ascii=False, default=str)
-    return text[:RAW_LIMIT].encode("utf-8", errors="backslashreplace").decode("utf-8")
-
-
 def _digest(value: object) -> str:
     canonical = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode("utf-8")).hexdigest()[:32]
-
-
-def _refused_rows(table: Table, bad: pl.DataFrame) -> pl.DataFrame:
-    rows = bad.drop("#row", "#reason").to_dicts()
-    return pl.DataFrame(
-        {
-            "place": [f"{table.name}:{row}" for row in bad["#row"]],
-            "reason": bad["#reason"],
-            "raw": [raw_text(row) for row in rows],
-        },
-        schema=REFUSED.schema,
-    )
-
-
-def _strings(*names: str) -> dict[str, pl.DataType]:
-    return dict.fromkeys(names, pl.String())
 
 
 def _are_ids(*names: str) -> dict[str, pl.Expr]:
@@ -170,12 +79,10 @@ def _are_ids(*names: str) -> dict[str, pl.Expr]:
     return {f"{name} is not a content hash": pl.col(name).str.contains(pattern) for name in names}
 
 
-def _has_text(expression: pl.Expr) -> pl.Expr:
-    return expression.str.strip_chars().str.len_bytes() > 0
-
-
 _KNOWN_ROLE = pl.element().struct.field("role").is_in(ROLES)
 _LAST = pl.col("messages").list.last().struct
+_ORIGIN = pl.Struct({"sha256": pl.String(), "line": pl.Int64()})
+"""The source row that something was first read from; null if it was made here."""
 
 PROMPTS = Table(
     name="prompts",
@@ -184,7 +91,7 @@ PROMPTS = Table(
             "prompt_id": pl.String(),
             "messages": pl.List(pl.Struct({"role": pl.String(), "content": pl.String()})),
             "source": pl.String(),
-            "origin": pl.Struct({"sha256": pl.String(), "line": pl.Int64()}),
+            "origin": _ORIGIN,
             "metadata": pl.String(),
         }
     ),
@@ -194,19 +101,25 @@ PROMPTS = Table(
         "no messages": pl.col("messages").list.len() > 0,
         "unknown role": pl.col("messages").list.eval(_KNOWN_ROLE).list.all(),
         "last message is not the user's": _LAST.field("role") == "user",
-        "empty prompt": _has_text(_LAST.field("content")),
+        "empty prompt": has_text(_LAST.field("content")),
         "no source": pl.col("source").is_not_null(),
         "no metadata": pl.col("metadata").is_not_null(),
     },
 )
 COMPLETIONS = Table(
     name="completions",
-    schema=pl.Schema(_strings("completion_id", "prompt_id", "model", "text", "metadata")),
+    schema=pl.Schema(
+        {
+            **strings("completion_id", "prompt_id", "model", "text"),
+            "origin": _ORIGIN,
+            **strings("metadata"),
+        }
+    ),
     key=("completion_id",),
     rules={
         **_are_ids("completion_id", "prompt_id"),
-        "no model": _has_text(pl.col("model")),
-        "empty completion": _has_text(pl.col("text")),
+        "no model": has_text(pl.col("model")),
+        "empty completion": has_text(pl.col("text")),
         "no metadata": pl.col("metadata").is_not_null(),
     },
 )
@@ -214,7 +127,7 @@ RATINGS = Table(
     name="ratings",
     schema=pl.Schema(
         {
-            **_strings("completion_id", "rater", "aspect"),
+            **strings("completion_id", "rater", "aspect"),
             "value": pl.Float64(),
             "scale_min": pl.Float64(),
             "scale_max": pl.Float64(),
@@ -224,8 +137,8 @@ RATINGS = Table(
     key=("completion_id", "rater", "aspect"),
     rules={
         **_are_ids("completion_id"),
-        "no rater": _has_text(pl.col("rater")),
-        "no aspect": _has_text(pl.col("aspect")),
+        "no rater": has_text(pl.col("rater")),
+        "no aspect": has_text(pl.col("aspect")),
         # Out of scale is an issue for the audit to show, not a reason to lose what was said.
         "value is not a finite number": pl.col("value").is_null() | pl.col("value").is_finite(),
         "scale is empty": pl.col("scale_min") < pl.col("scale_max"),
@@ -235,25 +148,43 @@ ISSUES = Table(
     name="issues",
     schema=pl.Schema(
         {
-            **_strings("rule", "prompt_id", "completion_id", "severity"),
+            **strings("rule", "prompt_id", "completion_id", "severity"),
             "score": pl.Float64(),
             "evidence": pl.String(),
         }
     ),
     key=("rule", "prompt_id", "completion_id"),
     rules={
-        "no rule": _has_text(pl.col("rule")),
+        "no rule": has_text(pl.col("rule")),
         **_are_ids("prompt_id"),
         "unknown severity": pl.col("severity").is_in(SEVERITIES),
         "score is not a finite number": pl.col("score").is_finite(),
-        "no evidence": _has_text(pl.col("evidence")),
+        "no evidence": has_text(pl.col("evidence")),
+    },
+)
+FINDINGS = Table(
+    name="findings",
+    schema=pl.Schema(
+        {
+            **strings("rule", "severity", "subject"),
+            **dict.fromkeys(("value", "low", "high"), pl.Float64()),
+            "n": pl.Int64(),
+            "evidence": pl.String(),
+        }
+    ),
+    key=("rule", "subject"),
+    rules={
+        "no rule": has_text(pl.col("rule")),
+        "unknown severity": pl.col("severity").is_in(SEVERITIES),
+        "no subject": has_text(pl.col("subject")),
+        "no evidence": has_text(pl.col("evidence")),
     },
 )
 PREFERENCES = Table(
     name="preferences",
     schema=pl.Schema(
         {
-            **_strings("preference_id", "prompt_id", "chosen_id", "rejected_id"),
+            **strings("preference_id", "prompt_id", "chosen_id", "rejected_id"),
             "margin": pl.Float64(),
             "strategy": pl.String(),
         }
@@ -263,31 +194,29 @@ PREFERENCES = Table(
         **_are_ids("preference_id", "prompt_id", "chosen_id", "rejected_id"),
         "chosen is rejected": pl.col("chosen_id") != pl.col("rejected_id"),
         "margin is not a finite number": pl.col("margin").is_finite(),
-        "no strategy": _has_text(pl.col("strategy")),
+        "no strategy": has_text(pl.col("strategy")),
     },
 )
 DROPPED = Table(
     name="dropped",
-    schema=pl.Schema(_strings("prompt_id", "strategy", "reason")),
+    schema=pl.Schema(strings("prompt_id", "strategy", "reason")),
     key=("prompt_id", "strategy"),
     rules={
         **_are_ids("prompt_id"),
-        "no strategy": _has_text(pl.col("strategy")),
-        "no reason": _has_text(pl.col("reason")),
+        "no strategy": has_text(pl.col("strategy")),
+        "no reason": has_text(pl.col("reason")),
     },
 )
-REFUSED = Table(
-    name="refused",
-    schema=pl.Schema(_strings("place", "reason", "raw")),
-    key=(),
-    rules={
-        "no place": _has_text(pl.col("place")),
-        "no reason": _has_text(pl.col("reason")),
-        "no raw": pl.col("raw").is_not_null(),
-    },
-)
-
 TABLES: dict[str, Table] = {
     table.name: table
-    for table in (PROMPTS, COMPLETIONS, RATINGS, ISSUES, PREFERENCES, DROPPED, REFUSED)
+    for table in (
+        PROMPTS,
+        COMPLETIONS,
+        RATINGS,
+        ISSUES,
+        FINDINGS,
+        PREFERENCES,
+        DROPPED,
+        REFUSED,
+    )
 }

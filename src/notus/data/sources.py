@@ -232,7 +232,7 @@ class _Intake:
             raw = {"model": model, "response": text, "ratings": [r._asdict() for r in ratings]}
             self._refuse(place, Refusal("completion", DUPLICATE_COMPLETION, raw))
             return
-        self.rows[1].append((identifier, key, model, text, json_text(metadata)))
+        self.rows[1].append((identifier, key, model, text, origin, json_text(metadata)))
         self.rows[2].extend((identifier, *rating) for rating in ratings)
 
     def _again(self, identifier: str) -> bool:
