@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from notus.errors import RecipeError
-from notus.recipe import EvaluateSection, GenerateSection, Recipe, Section
+from notus.recipe import EvaluateSection, Recipe, Section
 from notus.recipe_file import load_recipe, parse, resolve_paths
+from notus.settings import GenerateSection
 
 ROOT = Path(__file__).resolve().parent.parent
 LEAST: dict[str, Any] = {"name": "x", "model": {"base": "b"}, "data": {"source": "raw.jsonl"}}

@@ -24,7 +24,7 @@ from notus.data.export import to_ultrafeedback
 from notus.data.prompts import read_prompts
 from notus.data.schema import COMPLETIONS, PROMPTS, RATINGS, completion_id, prompt_id
 from notus.feedback.families import FAMILIES
-from notus.recipe import GenerateSection
+from notus.settings import GenerateSection
 from notus.stages.feedback import generate, rate, write_prompts
 from notus.stages.files import write_lines
 from notus.stages.model import base

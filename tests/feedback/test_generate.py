@@ -18,7 +18,7 @@ from notus.errors import DataError
 from notus.feedback import generate as generating
 from notus.feedback.generate import generate_completions, samplers
 from notus.generation import generate
-from notus.recipe import GenerateSection
+from notus.settings import GenerateSection
 
 SETTINGS = GenerateSection(temperatures=[0.0, 1.0], max_new_tokens=6, seed=4)
 
@@ -123,7 +123,7 @@ import polars as pl
 import tiny
 from notus.data.prompts import read_prompts
 from notus.feedback import generate as generating
-from notus.recipe import GenerateSection
+from notus.settings import GenerateSection
 
 generating.PROMPTS_PER_SHARD = 2
 def progress(done, total):

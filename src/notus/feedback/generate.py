@@ -19,7 +19,7 @@ from notus.data.schema import COMPLETIONS, Message, completion_id
 from notus.errors import DataError, explain
 from notus.generation import generate as sample
 from notus.models import Model
-from notus.recipe import GenerateSection
+from notus.settings import GenerateSection
 from notus.store import write_table
 
 PROMPTS_PER_SHARD = 256

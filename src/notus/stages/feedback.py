@@ -10,7 +10,7 @@ from notus.data.schema import COMPLETIONS, PROMPTS, RATINGS
 from notus.feedback.families import FAMILIES, make_prompts
 from notus.feedback.topics import Split
 from notus.names import model_digest, short_name
-from notus.recipe import GenerateSection
+from notus.settings import GenerateSection
 from notus.stages.files import write_lines
 from notus.store import StageResult, read_feedback, read_table, run_stage, write_table
 
