@@ -33,6 +33,7 @@ lint: .venv/dev.stamp
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python tools/check_size.py
 	$(BIN)/python tools/check_readme.py
+	$(BIN)/python tools/write_docs.py --check
 
 bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/dpo_step.py

@@ -12,8 +12,9 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
 from fixture_run import RECIPE, make_run
-from notus.card import card_data, escape_code, escape_text, write_card
+from notus.card import card_data, write_card
 from notus.errors import IncompleteError
+from notus.markdown import escape_code, escape_text
 from notus.run_facts import read_run
 
 

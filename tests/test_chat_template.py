@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import tiny
-from notus.binarize import binarize, specification
+from notus.binarize import binarize
 from notus.chat_template import (
     Encoder,
     encode_pairs,
@@ -23,6 +23,7 @@ from notus.chat_template import (
     template_digest,
 )
 from notus.errors import DataError, ModelError
+from notus.specifications import specification
 
 KINDS = ("chatml", "own end", "spaced")
 TOKENIZERS = {kind: tiny.make_tokenizer(kind) for kind in KINDS}

@@ -187,10 +187,14 @@ def test_the_version_and_the_help(notus: Notus) -> None:
 
 
 def test_every_verb_takes_json_and_every_verb_with_settings_set() -> None:
-    for name, command in get_command(cli.app).commands.items():  # type: ignore[attr-defined]
+    verbs = get_command(cli.app).commands  # type: ignore[attr-defined]
+    verbs = {**verbs, **{f"review {name}": one for name, one in verbs["review"].commands.items()}}
+    del verbs["review"]
+    for name, command in verbs.items():
         options = {option for parameter in command.params for option in parameter.opts}
         assert "--json" in options, name
-        assert "--set" in options or name in ("report", "card"), name
+        without = name in ("report", "card", "trace") or name.startswith("review ")
+        assert ("--set" in options) != without, name
 
 
 def test_set_reaches_each_verb_like_its_option(notus: Notus, pairs: Path, tmp_path: Path) -> None:
@@ -206,9 +210,10 @@ def test_set_reaches_each_verb_like_its_option(notus: Notus, pairs: Path, tmp_pa
     found = facts("binarize", feedback, "--out", tmp_path / "p", "--set", "strategy=given")
     assert (found["strategy"], found["preferences"]) == ("given", 8)
     found = facts(
-        "audit", feedback, "--out", tmp_path / "audit", "--set", "strategies=[given, given]"
+        "audit", feedback, "--out", tmp_path / "audit", "--set", "strategies=[argilla-v1]"
     )
-    assert found["flips"]["n_both"] == 8  # type: ignore[index]
+    assert found["strategies"] == {"given": 8}
+    assert found["strategies_skipped"] == {"argilla-v1": "no value; rated are preference"}
     found = facts("prompts", "--out", tmp_path / "p.jsonl", "--set", "per_family=1")
     assert found == {"prompts": len(FAMILIES) - 1, "families": len(FAMILIES) - 1}
     assert_bad(

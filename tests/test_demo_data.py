@@ -10,13 +10,15 @@ from typing import Any
 import polars as pl
 import pytest
 
-from notus.binarize import SPECIFICATIONS, binarize
+from notus.binarize import binarize
 from notus.data.prompts import read_prompts
 from notus.data.schema import Feedback
 from notus.data.sources import ingest
 from notus.feedback.families import FAMILIES
 from notus.feedback.rubrics import rate
-from notus.stages import data as stages
+from notus.settings import AuditSection
+from notus.specifications import SPECIFICATIONS
+from notus.stages.audit import audit
 from notus.store import read_feedback
 
 DEMO = Path(__file__).resolve().parent.parent / "data" / "demo"
@@ -132,8 +134,7 @@ def test_the_finding_is_re_enacted(
     }
     assert not chosen["argilla-v1"] & set(planted)
     assert len(chosen["h4-v2"] & set(planted)) > len(planted) / 2
-    facts = stages.audit(
-        folder / "feedback", folder / "audit", planted=DEMO / "planted.jsonl"
-    ).manifest.facts
+    settings = AuditSection(planted=DEMO / "planted.jsonl")
+    facts = audit(folder / "feedback", folder / "audit", settings).manifest.facts
     assert facts["planted"]["num_flagged_by_score_conflict"] == len(planted)
     assert facts["planted"]["num_in_disagreement"] > len(planted) / 2

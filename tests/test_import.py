@@ -20,7 +20,9 @@ DATA_HALF = (
     "notus.names",
     "notus.recipe_file",
     "notus.results",
-    "notus.stages.data",
+    "notus.stages.audit",
+    "notus.stages.binarize",
+    "notus.stages.export",
     "notus.stages.feedback",
     "notus.stages.model",
     "notus.stats",
@@ -58,10 +60,13 @@ def test_the_verbs_of_the_data_half_stay_light(tmp_path) -> None:
 import sys
 from pathlib import Path
 from notus.data.sources import ingest
-from notus.stages import data
+from notus.settings import AuditSection
+from notus.stages.audit import audit
+from notus.stages.binarize import binarize
 root = Path({str(tmp_path)!r})
 ingest(root / "rows.jsonl", root / "feedback")
-data.binarize(root / "feedback", root / "preferences", strategy="given")
+audit(root / "feedback", root / "audit", AuditSection())
+binarize(root / "feedback", root / "preferences", strategy="given")
 assert not set({HEAVY!r}) & set(sys.modules), set({HEAVY!r}) & set(sys.modules)
 """
     done = subprocess.run(

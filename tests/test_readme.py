@@ -3,32 +3,46 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
 
 from notus.cli import app
+from notus.data.mapping import load_mapping
+from notus.specifications import specification
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
-def commands() -> list[list[str]]:
-    lines = [line for block in blocks("bash") for line in block.splitlines()]
+def commands(page: str = README) -> list[list[str]]:
+    lines = [line for block in blocks("bash", page) for line in block.splitlines()]
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("notus ")]
 
 
-@pytest.mark.parametrize("command", commands(), ids=lambda command: command[0])
+@pytest.mark.parametrize("command", commands() + commands(GUIDE), ids=lambda command: command[0])
 def test_every_command_is_one(command: list[str]) -> None:
     """Parsing alone: an unknown verb or option, or a missing argument, raises."""
-    verb, *arguments = command
-    known = get_command(app).commands  # type: ignore[attr-defined]
-    assert verb in known
-    assert known[verb].make_context(verb, list(arguments)).params
+    known: Any = get_command(app)
+    while hasattr(known, "commands"):
+        verb, *command = command
+        assert verb in known.commands
+        known = known.commands[verb]
+    assert known.make_context(verb, command).params
+
+
+def test_every_yaml_of_the_guide_is_one(tmp_path: Path) -> None:
+    mapping, strategy = blocks("yaml", GUIDE)
+    for name, text in (("map.yaml", mapping), ("contrast.yaml", strategy)):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert load_mapping(tmp_path / "map.yaml")
+    assert specification(str(tmp_path / "contrast.yaml")).name == "contrast"
 
 
 def test_the_tour_has_every_verb_that_it_promises() -> None:

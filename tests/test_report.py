@@ -11,7 +11,8 @@ import pytest
 
 from fixture_run import HOSTILE, NUM_PLANTED, make_run
 from notus.errors import IncompleteError
-from notus.report import TEXT_LIMIT, shown, write_report
+from notus.pages import TEXT_LIMIT, shown
+from notus.report import write_report
 
 VOID = {"meta", "br", "img", "link", "input", "hr", "path", "use", "rect", "line", "circle"}
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

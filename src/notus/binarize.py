@@ -1,172 +1,114 @@
-"""Preferences from ratings, by named specification: the best completion against a lower one.
+"""Preferences from ratings, by a specification: the best completion against a lower one.
 
-A completion's score is the mean of those of the specification's aspects that are present; N/A is
-absent and never a number. Ties for the best and the choice of the rejected one are settled by a
-draw that hashes (seed, completion id), so neither row order nor other prompts can change a pair.
-Source of the published sets: argilla/ultrafeedback-binarized-preferences (argilla-v1) and
-HuggingFaceH4/ultrafeedback_binarized (h4-v2). They break ties for the best by file order and draw
-from a generator in row order; our draws differ from theirs, the distributions do not.
+Ties for the best and the choice of the rejected one are settled by a draw that hashes (seed,
+completion id), so neither row order nor other prompts can change a pair. The published sets break
+ties by file order and draw from a generator in row order; our draws differ from theirs, the
+distributions do not. `best_tie: first` and `index_0_or_2` follow the source's order as they did.
+
+    ratings -> score of a completion -> candidates of a prompt (or of one rater of it)
+            -> chosen: the best -> rejected: by a rule -> filters -> preferences
+    every prompt or candidate pair that gives none is a row of `dropped`, with the reason
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from notus.audit.texts import text_keys
-from notus.data.schema import (
-    ASPECTS,
-    OVERALL,
-    PREFERENCE,
-    Feedback,
-    preference_id,
-)
-from notus.errors import DataError, UsageError, explain, explain_unknown
+from notus.completion_scores import positions, score_completions
+from notus.data.schema import DROPPED, Feedback, preference_id
+from notus.specification import Specification
+from notus.withheld import models_of, withheld_prompts
 
 TOO_FEW = "fewer than 2 rated completions"
 ALL_EQUAL = "all ratings equal"
 TIE = "equal ratings (tie)"
 IDENTICAL = "identical text"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Specification:
-    """One way to turn ratings into preferences."""
-
-    name: str
-    aspects: tuple[str, ...]
-    """Aspects whose present values are averaged into a completion's score."""
-    rejected: str
-    """Key of `REJECTED`: which completions may be drawn as the rejected one."""
-    ties: Literal["drop", "keep"]
-    """Whether a pair of equally rated completions is kept (margin 0)."""
-    seed: int = 42
-    """Of the draws."""
-    note: str
-    """What it stands for, for help and reports."""
+NO_RIVAL = "no completion that the rule may reject"
+MARGIN = "margin too small"
+LENGTHS = "lengths too different"
+AGAIN = "stated again"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Binarized:
-    """Preferences, the prompts that gave none, and counts."""
+    """Preferences, what gave none, and counts."""
 
     preferences: pl.DataFrame
-    """Table `PREFERENCES`, sorted by prompt_id; margin in points of the rating scale."""
+    """Table `PREFERENCES`, sorted by prompt_id; margin in points of the score."""
     dropped: pl.DataFrame
-    """Table `DROPPED`: every other prompt, with the reason."""
+    """Table `DROPPED`: a row for every other prompt (or rater of one) and every filtered pair."""
     summary: dict[str, object]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Flips:
-    """How two sets of preferences differ in the completion that they choose."""
+class Rejection(NamedTuple):
+    """Which completions may be rejected, in what order they are taken, and whether all are."""
 
-    n_both: int
-    """Prompts with a preference in both."""
-    n_flipped: int
-    """Of these, prompts whose chosen completions differ."""
-    share: float
-    """n_flipped / n_both; 0 if n_both is 0."""
-    only_a: int
-    only_b: int
+    may: pl.Expr
+    """Over columns score, position, chosen_score, chosen_position and margin."""
+    order: tuple[pl.Expr, ...]
+    every: bool = False
 
 
-def binarize(feedback: Feedback, spec: Specification) -> Binarized:
-    """Make at most one preference a prompt.
+def binarize(
+    feedback: Feedback, spec: Specification, *, contaminated: pl.Series | None = None
+) -> Binarized:
+    """Make preferences.
 
     Args:
-        feedback: The three tables; row order does not matter.
-        spec: How; see `SPECIFICATIONS`.
+        feedback: The three tables; row order does not matter, but where the specification follows
+            the source's order (`best_tie: first`, `rejected: index_0_or_2`).
+        spec: How; see `notus.specifications.SPECIFICATIONS`.
+        contaminated: Ids of prompts that overlap with evaluation items; only for a specification
+            that decontaminates.
 
     Returns:
-        Preferences and dropped prompts, together as many as the prompts that went in.
+        Preferences and dropped rows; with one pair a prompt, together as many as prompts went in.
 
     Raises:
-        DataError: No rating of the aspects at all, or ratings of different scales.
+        DataError: No rating of the aspects at all, ratings of different scales, or nothing to
+            decontaminate against.
     """
-    scores = _scores(feedback.ratings, spec)
-    keys = text_keys(feedback.completions)
-    frame = keys.join(scores, on="completion_id").rename({"key": "text"})
-    frame = frame.with_columns(_draws(frame["completion_id"], spec.seed)).sort(
-        "prompt_id", "score", "draw_chosen", descending=[False, True, False]
-    )
-    frame = frame.with_columns(chosen=pl.col("prompt_id").is_first_distinct())
-    chosen = frame.filter("chosen").select(
-        "prompt_id",
-        chosen_id="completion_id",
-        chosen_score="score",
-        chosen_text="text",
-    )
-    rivals = frame.filter(~pl.col("chosen")).join(chosen, on="prompt_id")
+    group = ["prompt_id"] if spec.per == "prompt" else ["prompt_id", "rater"]
+    withheld = withheld_prompts(feedback, spec.filters, contaminated)
+    candidates = _candidates(feedback, spec, group).join(withheld, on="prompt_id", how="anti")
+    rivals = _rivals(candidates, spec, group)
+    drawn = _drawn(rivals, spec, group)
+    judged = _judged(drawn, feedback, spec)
     prompts = feedback.prompts.select("prompt_id").collect()
-    pairs = _pairs(rivals, spec)
-    dropped = _dropped(prompts, rivals, pairs, spec)
+    open_prompts = prompts.join(withheld, on="prompt_id", how="anti")
+    dropped = pl.concat(
+        [
+            withheld,
+            _without_pair(open_prompts, rivals, drawn, spec),
+            judged.filter(pl.col("reason").is_not_null()).select("prompt_id", "reason"),
+        ]
+    )
+    dropped = dropped.with_columns(strategy=pl.lit(spec.name)).sort("prompt_id", "reason")
+    pairs = _preferences(judged.filter(pl.col("reason").is_null()), spec)
     return Binarized(
         preferences=pairs,
-        dropped=dropped,
+        dropped=dropped.select(DROPPED.schema.names()),
         summary=_summary(prompts.height, pairs, dropped, spec),
     )
 
 
-def flips(a: pl.DataFrame, b: pl.DataFrame) -> Flips:
-    """Count the prompts for which two preference tables choose different completions.
-
-    Where a table has several preferences of a prompt, their sets of chosen ones are compared.
-    """
-    chosen = pl.col("chosen_id").unique().sort()
-    left = a.group_by("prompt_id").agg(chosen)
-    right = b.group_by("prompt_id").agg(chosen)
-    both = left.join(right, on="prompt_id")
-    flipped = both.filter(pl.col("chosen_id") != pl.col("chosen_id_right")).height
-    return Flips(
-        n_both=both.height,
-        n_flipped=flipped,
-        share=flipped / both.height if both.height else 0.0,
-        only_a=left.height - both.height,
-        only_b=right.height - both.height,
-    )
-
-
-def specification(name: str) -> Specification:
-    """Find a specification by its name.
-
-    Raises:
-        UsageError: no such name.
-    """
-    if name not in SPECIFICATIONS:
-        where = "--strategy, or binarize.strategy of a recipe"
-        notes = {spec.name: spec.note for spec in SPECIFICATIONS.values()}
-        raise UsageError(
-            explain_unknown("strategy", name, SPECIFICATIONS, where=where, notes=notes)
-        )
-    return SPECIFICATIONS[name]
-
-
-def _scores(ratings: pl.LazyFrame, spec: Specification) -> pl.DataFrame:
-    """Score every completion that has a rating: (completion_id, score)."""
-    named = ratings.filter(pl.col("aspect").is_in(spec.aspects) & pl.col("value").is_not_null())
-    scales = named.select("scale_min", "scale_max").unique().sort("scale_min", "scale_max")
-    found = [f"{low:g}..{high:g}" for low, high in scales.collect().iter_rows()]
-    if len(found) != 1:
-        aspects = ratings.select(pl.col("aspect").unique().sort()).collect()["aspect"]
-        raise DataError(
-            explain(
-                found=f"scales {', '.join(found)}" if found else f"no value; {_listed(aspects)}",
-                expected=f"ratings of {', '.join(spec.aspects)} on one scale",
-                where=f"table ratings, specification {spec.name!r}",
-                remedy="take a specification for the aspects that are rated, or mend the scales"
-                f" (known: {', '.join(SPECIFICATIONS)})",
-            )
-        )
-    # Rounded, so that equal ratings are equal in whatever order they were added up.
-    mean = pl.col("value").mean().round(9)
-    return named.group_by("completion_id").agg(score=mean).collect(engine="streaming")
-
-
-def _listed(aspects: pl.Series) -> str:
-    return f"rated are {', '.join(aspects)}" if aspects.len() else "nothing is rated"
+def _candidates(feedback: Feedback, spec: Specification, group: list[str]) -> pl.DataFrame:
+    """Every completion that has a score: ids, rater if it counts, score, text key, draws, place."""
+    scores = score_completions(feedback.ratings, spec, group[1:])
+    frame = text_keys(feedback.completions).rename({"key": "text"}).join(scores, on="completion_id")
+    if spec.filters.drop_models:
+        others = models_of(feedback).filter(~pl.col("model").is_in(spec.filters.drop_models))
+        frame = frame.join(others, on="completion_id", how="semi")
+    if spec.best_tie == "first" or spec.rejected == "index_0_or_2":
+        frame = frame.join(positions(feedback.completions), on="completion_id")
+    else:
+        frame = frame.with_columns(position=pl.lit(0, pl.Int64))
+    return frame.with_columns(_draws(frame["completion_id"], spec.seed))
 
 
 def _draws(ids: pl.Series, seed: int) -> list[pl.Series]:
@@ -181,44 +123,108 @@ def _draws(ids: pl.Series, seed: int) -> list[pl.Series]:
     return [pl.Series("draw_chosen", words[:, 0]), pl.Series("draw_rejected", words[:, 1])]
 
 
-def _pairs(rivals: pl.DataFrame, spec: Specification) -> pl.DataFrame:
-    may = REJECTED[spec.rejected] & (pl.col("text") != pl.col("chosen_text"))
-    drawn = rivals.filter(may).sort("draw_rejected").group_by("prompt_id").first()
+def _rivals(candidates: pl.DataFrame, spec: Specification, group: list[str]) -> pl.DataFrame:
+    """All completions but the chosen one, each beside the chosen one of its group."""
+    tie = "draw_chosen" if spec.best_tie == "draw" else "position"
+    order = [*group, "score", tie, "completion_id"]
+    descending = [name == "score" for name in order]
+    frame = candidates.sort(order, descending=descending)
+    first = (
+        pl.struct(group).is_first_distinct()
+        if len(group) > 1
+        else pl.col(group[0]).is_first_distinct()
+    )
+    frame = frame.with_columns(chosen=first)
+    names = {"completion_id": "chosen_id", "score": "chosen_score", "text": "chosen_text"}
+    names |= {"position": "chosen_position"}
+    chosen = frame.filter("chosen").select(*group, *names).rename(names)
+    single = frame.group_by(group).len().filter(pl.col("len") == 1).select(group)
+    rivals = frame.filter(~pl.col("chosen")).join(chosen, on=group)
+    lonely = single.with_columns(score=pl.lit(None, pl.Float64))
+    together = pl.concat([rivals, lonely], how="diagonal")
+    return together.with_columns(margin=pl.lit(spec.margin, pl.Float64))
+
+
+def _may_be_rejected(spec: Specification) -> tuple[pl.Expr, pl.Expr]:
+    """What the rule allows, and what of that is a text of its own."""
+    may = REJECTED[spec.rejected].may
+    other = pl.col("text") != pl.col("chosen_text")
+    return may, may & other if spec.identical == "drop" else may
+
+
+def _drawn(rivals: pl.DataFrame, spec: Specification, group: list[str]) -> pl.DataFrame:
+    """The rejected completion of each group, or all of them, before filters."""
+    rule = REJECTED[spec.rejected]
+    drawn = rivals.filter(_may_be_rejected(spec)[1])
+    if not rule.every:
+        ordered = drawn.sort(*rule.order, "draw_rejected", "completion_id")
+        drawn = ordered.group_by(group, maintain_order=True).first()
     if spec.ties == "drop":
         drawn = drawn.filter(pl.col("score") < pl.col("chosen_score"))
-    drawn = drawn.sort("prompt_id")
-    ids = zip(drawn["prompt_id"], drawn["chosen_id"], drawn["completion_id"], strict=True)
-    return drawn.select(
-        pl.Series("preference_id", [preference_id(*row) for row in ids], dtype=pl.String),
-        "prompt_id",
-        "chosen_id",
-        rejected_id="completion_id",
-        margin=(pl.col("chosen_score") - pl.col("score")).round(9),
-        strategy=pl.lit(spec.name),
+    return drawn.with_columns(margin=(pl.col("chosen_score") - pl.col("score")).round(9))
+
+
+def _judged(drawn: pl.DataFrame, feedback: Feedback, spec: Specification) -> pl.DataFrame:
+    """Add to each drawn pair the reason why a filter takes it away, or null."""
+    pair = ["chosen_id", "completion_id"]
+    far = pl.lit(None, pl.Boolean)
+    most = spec.filters.max_length_difference
+    if most is not None:
+        count = pl.col("text").str.count_matches(r"\S+").cast(pl.Int64)
+        words = feedback.completions.select("completion_id", words=count).collect()
+        theirs = words.rename({"completion_id": "chosen_id", "words": "chosen_words"})
+        drawn = drawn.join(words, on="completion_id").join(theirs, on="chosen_id")
+        far = (pl.col("words") - pl.col("chosen_words")).abs() > most
+    # Two raters may state the same pair: it stays once, with its larger margin.
+    drawn = drawn.sort(*pair, "margin", descending=[False, False, True])
+    reason = (
+        pl.when(pl.col("margin") < spec.filters.min_margin)
+        .then(pl.lit(MARGIN))
+        .when(far)
+        .then(pl.lit(LENGTHS))
+        .when(~pl.struct(pair).is_first_distinct())
+        .then(pl.lit(AGAIN))
     )
+    return drawn.with_columns(reason=reason)
 
 
-def _dropped(
-    prompts: pl.DataFrame, rivals: pl.DataFrame, pairs: pl.DataFrame, spec: Specification
+def _without_pair(
+    prompts: pl.DataFrame, rivals: pl.DataFrame, drawn: pl.DataFrame, spec: Specification
 ) -> pl.DataFrame:
-    other_text = pl.col("text") != pl.col("chosen_text")
-    may = REJECTED[spec.rejected]
-    about = rivals.group_by("prompt_id").agg(
+    """A row for each prompt or rater for which nothing was drawn, with the reason."""
+    group = ["prompt_id"] if spec.per == "prompt" else ["prompt_id", "rater"]
+    may, distinct = _may_be_rejected(spec)
+    about = rivals.group_by(group).agg(
         equal=(pl.col("score") == pl.col("chosen_score")).all(),
+        lonely=pl.col("score").is_null().all(),
         allowed=may.any(),
-        distinct=(may & other_text).any(),
+        distinct=distinct.any(),
     )
     reason = (
-        pl.when(pl.col("equal").is_null())
+        pl.when(pl.col("lonely").fill_null(True))
         .then(pl.lit(TOO_FEW))
         .when(pl.col("allowed") & ~pl.col("distinct"))
         .then(pl.lit(IDENTICAL))
-        .when(pl.col("equal"))
+        .when("equal")
         .then(pl.lit(ALL_EQUAL))
-        .otherwise(pl.lit(TIE))
+        .when("distinct")
+        .then(pl.lit(TIE))
+        .otherwise(pl.lit(NO_RIVAL))
     )
-    left = prompts.join(pairs, on="prompt_id", how="anti").join(about, on="prompt_id", how="left")
-    return left.select("prompt_id", strategy=pl.lit(spec.name), reason=reason).sort("prompt_id")
+    units = prompts.join(about, on="prompt_id", how="left")
+    left = units.join(drawn.select(group).unique(), on=group, how="anti", nulls_equal=True)
+    return left.select("prompt_id", reason=reason)
+
+
+def _preferences(pairs: pl.DataFrame, spec: Specification) -> pl.DataFrame:
+    rows = pairs.select("prompt_id", "chosen_id", rejected_id="completion_id", margin="margin")
+    rows = rows.sort("prompt_id", "chosen_id", "rejected_id")
+    ids = rows.select("prompt_id", "chosen_id", "rejected_id").iter_rows()
+    return rows.select(
+        pl.Series("preference_id", [preference_id(*row) for row in ids], dtype=pl.String),
+        pl.all(),
+        strategy=pl.lit(spec.name),
+    )
 
 
 def _summary(
@@ -235,34 +241,18 @@ def _summary(
     }
 
 
-REJECTED: dict[str, pl.Expr] = {
-    "random_lower": pl.col("score") < pl.col("chosen_score"),
-    "random_other": pl.col("score").is_not_null(),
-}
+_LOWER = pl.col("score") < pl.col("chosen_score")
+_ANY = pl.col("score").is_not_null()
 
-SPECIFICATIONS: dict[str, Specification] = {
-    spec.name: spec
-    for spec in (
-        Specification(
-            name="argilla-v1",
-            aspects=ASPECTS,
-            rejected="random_lower",
-            ties="drop",
-            note="mean of the four ratings that are present; any lower one is rejected (Notus)",
-        ),
-        Specification(
-            name="h4-v2",
-            aspects=(OVERALL,),
-            rejected="random_other",
-            ties="keep",
-            note="the critique's overall score; any other one is rejected (Zephyr)",
-        ),
-        Specification(
-            name="given",
-            aspects=(PREFERENCE,),
-            rejected="random_lower",
-            ties="drop",
-            note="the preference that the source itself states",
-        ),
-    )
+REJECTED: Mapping[str, Rejection] = {
+    "random_lower": Rejection(_LOWER, ()),
+    "random_other": Rejection(_ANY, ()),
+    "lowest": Rejection(_ANY, (pl.col("score"),)),
+    "second": Rejection(_LOWER, (-pl.col("score"),)),
+    "all_lower": Rejection(_LOWER, (), every=True),
+    "margin": Rejection(pl.col("score") <= pl.col("chosen_score") - pl.col("margin"), ()),
+    "index_0_or_2": Rejection(
+        _ANY, (pl.col("position").replace_strict({0: 0, 2: 1, 1: 2}, default=3),)
+    ),
 }
+"""Rules by which the rejected completion is taken; a draw settles what a rule leaves open."""

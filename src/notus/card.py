@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from notus.directories import write_atomically
 from notus.manifest import Manifest
+from notus.markdown import escape_code, escape_text
 from notus.results import Paired, Result
 from notus.run_facts import RunFacts, read_run
 from notus.store import read_manifest
@@ -179,17 +180,6 @@ def _environment(run: RunFacts) -> Environment:
     environment.filters |= {**FILTERS, "cell": escape_text, "code": escape_code}
     environment.globals["table"] = lambda rows: _table(run, rows)
     return environment
-
-
-def escape_text(value: object) -> str:
-    """Make a value fit for a table cell or a line of Markdown: one line, nothing means anything."""
-    line = " ".join(str(value).split())
-    return re.sub(r"([\\`*_{}\[\]<>#|~$])", r"\\\1", line)
-
-
-def escape_code(value: object) -> str:
-    """Make a value fit for a code span inside a table."""
-    return " ".join(str(value).split()).replace("`", "'").replace("|", r"\|")
 
 
 def _table(run: RunFacts, rows: list[Paired]) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from notus.commands import data, feedback, model
+from notus.commands import data, feedback, model, review, trace
 from notus.errors import NotusError, UsageError
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ for verb in (
     data.audit,
     data.binarize,
     data.export,
+    trace.trace,
     feedback.prompts,
     feedback.generate,
     feedback.rate,
@@ -45,6 +46,7 @@ for verb in (
     model.card,
 ):
     app.command()(verb)
+app.add_typer(review.review)
 
 
 def main() -> None:

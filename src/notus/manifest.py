@@ -90,16 +90,18 @@ class Manifest(BaseModel):
 class Timer:
     """When a stage began; the only clock of the data half."""
 
-    started_at: str = field(
-        default_factory=lambda: datetime.datetime.now(  # noqa: TID251 - this is manifest.py
-            datetime.UTC
-        ).isoformat(timespec="seconds")
-    )
+    started_at: str = field(default_factory=lambda: now("seconds"))
     began: float = field(default_factory=time.monotonic)
 
     def seconds(self) -> float:
         """Wall time since the start, in seconds, to the millisecond."""
         return round(time.monotonic() - self.began, 3)
+
+
+def now(precision: str = "microseconds") -> str:
+    """Read the clock: UTC, ISO 8601, to the microsecond or to another precision of `isoformat`."""
+    moment = datetime.datetime.now(datetime.UTC)  # noqa: TID251 - this is manifest.py
+    return moment.isoformat(timespec=precision)
 
 
 def make_manifest(

@@ -14,8 +14,10 @@ from notus.data.prompts import read_prompts
 from notus.data.sources import ingest
 from notus.errors import DataError, explain
 from notus.recipe import Recipe
-from notus.stages import data as data_stages
+from notus.settings import AuditSection
 from notus.stages import model as model_stages
+from notus.stages.audit import audit
+from notus.stages.binarize import binarize
 from notus.store import StageResult
 
 
@@ -162,7 +164,7 @@ def write_recipe(recipe: Recipe, out: Path) -> None:
 
 def _data_half(recipe: Recipe, out: Path, step: Steps) -> tuple[Path, Path]:
     """Feedback and preferences; with a second specification also an audit of both."""
-    data, binarize = recipe.data, recipe.binarize
+    data, settings = recipe.data, recipe.binarize
     feedback = step(
         "ingest",
         lambda: ingest(
@@ -173,19 +175,16 @@ def _data_half(recipe: Recipe, out: Path, step: Steps) -> tuple[Path, Path]:
             progress=step.talk.bar("ingest"),
         ),
     )
-    if binarize.compare is not None:
-        pair = (binarize.strategy, binarize.compare)
+    if settings.compare is not None:
+        audited = AuditSection(
+            strategies=[settings.strategy, settings.compare], planted=data.planted
+        )
         step(
             "audit",
-            lambda: data_stages.audit(
-                feedback, out / "audit", strategies=pair, planted=data.planted
-            ),
+            lambda: audit(feedback, out / "audit", audited, progress=step.talk.bar("audit")),
         )
     preferences = step(
-        "binarize",
-        lambda: data_stages.binarize(
-            feedback, out / "preferences", strategy=binarize.strategy, compare=binarize.compare
-        ),
+        "binarize", lambda: binarize(feedback, out / "preferences", **dict(settings))
     )
     return feedback, preferences
 

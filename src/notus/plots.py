@@ -77,7 +77,7 @@ class Interval:
 
 
 @contextmanager
-def _figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+def figure_of(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
     """Give a figure of so many inches and its axes, under our style and no global state."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
@@ -85,8 +85,8 @@ def _figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
         yield figure, figure.add_subplot()
 
 
-def _svg(figure: Figure, *, name: str, label: str) -> str:
-    """Write the figure and make it an element of the page; call inside `_figure`."""
+def svg_of(figure: Figure, *, name: str, label: str) -> str:
+    """Write the figure and make it an element of the page; call inside `figure_of`."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
@@ -119,7 +119,7 @@ def density(
     """
     cells = _cells(np.column_stack([scores, means, counts]).astype(float), corner)
     most = np.log1p(max(cells.values(), default=1))
-    with _figure(4.6, 3.4) as (figure, axes):
+    with figure_of(4.6, 3.4) as (figure, axes):
         for (score, mean, bad), count in sorted(cells.items()):
             shade = 0.12 + 0.88 * np.log1p(count) / most
             axes.add_patch(
@@ -136,7 +136,7 @@ def density(
         axes.add_patch(Rectangle((x, y), 0.7, height, fill=False, edgecolor=BUG, linewidth=1))
         axes.set(xlim=(0.6, 10.5), ylim=(0.7, 5.25), xticks=range(1, 11), yticks=range(1, 6))
         axes.set(xlabel="overall score", ylabel="mean of the aspect ratings")
-        return _svg(figure, name="density", label="Mean rating against overall score")
+        return svg_of(figure, name="density", label="Mean rating against overall score")
 
 
 def _cells(
@@ -167,13 +167,13 @@ def histogram(scores: ArrayLike, counts: ArrayLike, contradicted: ArrayLike) -> 
     nearest = np.abs(values[:, None] - places[None, :]).argmin(axis=1)
     heights = np.bincount(nearest, weights=number, minlength=len(places))
     wrong = np.bincount(nearest, weights=bad, minlength=len(places))
-    with _figure(4.6, 3.4) as (figure, axes):
+    with figure_of(4.6, 3.4) as (figure, axes):
         axes.bar(places, heights - wrong, bottom=wrong, width=0.42, color=TUNED, linewidth=0)
         axes.bar(places, wrong, width=0.42, color=BUG, linewidth=0)
         axes.set(xlim=(0.6, 10.5), xticks=range(1, 11))
         axes.set(xlabel="overall score", ylabel="completions")
         _horizontal_grid(axes)
-        return _svg(figure, name="histogram", label="Completions by overall score")
+        return svg_of(figure, name="histogram", label="Completions by overall score")
 
 
 def curves(
@@ -195,7 +195,7 @@ def curves(
     Returns:
         An `<svg>` element.
     """
-    with _figure(3.5, 2.2) as (figure, axes):
+    with figure_of(3.5, 2.2) as (figure, axes):
         if reference is not None:
             axes.axhline(reference, color=LINE, linewidth=1.0, linestyle=(0, (4, 3)))
         for i, (title, (steps, values)) in enumerate(series.items()):
@@ -215,7 +215,7 @@ def curves(
                 handlelength=1.2,
                 columnspacing=1.2,
             )
-        return _svg(figure, name=name, label=label)
+        return svg_of(figure, name=name, label=label)
 
 
 def forest(
@@ -233,7 +233,7 @@ def forest(
     Returns:
         An `<svg>` element.
     """
-    with _figure(4.4, 0.62 + 0.235 * len(rows)) as (figure, axes):
+    with figure_of(4.4, 0.62 + 0.235 * len(rows)) as (figure, axes):
         axes.axvline(0.0, color=MUTED, linewidth=0.8)
         for i, row in enumerate(rows):
             colour = {"better": TUNED, "worse": BUG}.get(row.verdict, BASE)
@@ -248,7 +248,7 @@ def forest(
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x", color=LINE, linewidth=0.5)
         axes.set_axisbelow(True)
-        return _svg(figure, name=name, label=label)
+        return svg_of(figure, name=name, label=label)
 
 
 def _horizontal_grid(axes: Axes) -> None:

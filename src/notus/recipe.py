@@ -67,9 +67,11 @@ class BinarizeSection(Section):
     """How ratings become preferences."""
 
     strategy: str = "argilla-v1"
-    """Name of the specification to train on (`notus binarize --help` lists them)."""
+    """Specification to train on: a name (`notus binarize --help` lists them) or a YAML file."""
     compare: str | None = None
-    """A second specification, to show how often the chosen answer differs."""
+    """A second specification, to show how often and where the chosen answer differs."""
+    against: list[Path] = []
+    """Evaluation items, for a specification that decontaminates: files or folders."""
 
 
 class LoraSection(Section):

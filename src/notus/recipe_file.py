@@ -48,7 +48,9 @@ def resolve_paths(recipe: Recipe, folder: Path) -> Recipe:
         update={"source": absolute(recipe.data.source), "planted": absolute(recipe.data.planted)}
     )
     evaluate = recipe.evaluate.model_copy(update={"prompts": absolute(recipe.evaluate.prompts)})
-    return recipe.model_copy(update={"data": data, "evaluate": evaluate})
+    against = [absolute(path) for path in recipe.binarize.against]
+    binarize = recipe.binarize.model_copy(update={"against": against})
+    return recipe.model_copy(update={"data": data, "binarize": binarize, "evaluate": evaluate})
 
 
 def parse(section: type[S], raw: object, overrides: Sequence[str], *, where: str) -> S:

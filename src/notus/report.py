@@ -9,32 +9,24 @@ page's own style: no script, no font, no request. The plots are inline SVG (notu
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from notus import plots
 from notus.audit.rules import RULES
-from notus.data.schema import ASPECTS, OVERALL, SEVERITIES
+from notus.data.schema import SEVERITIES
 from notus.directories import write_atomically
+from notus.pages import environment
 from notus.results import MODES, PARTS
 from notus.run_facts import RunFacts, read_run
-from notus.store import read_table
-from notus.words import FILTERS, headline, held_out
+from notus.score_view import score_view
+from notus.store import read_feedback
+from notus.words import headline, held_out
 
-CORNER = (10.0, 2.0)
-"""Overall score 10 with a mean rating of at most 2 (Source: UltraFeedback issue 8; its upstream fix
-takes these for a 1 that was read as 10)."""
-NUM_WORST = 6
 NUM_EXAMPLES = {"gained": 3, "lost": 3, "unchanged": 2}
-TEXT_LIMIT = 700
-"""Characters of a text that the page shows."""
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""What a page must not hold, and what turns the direction of the text around it."""
 CURVES: tuple[tuple[str, str, Mapping[str, str], float | None], ...] = (
     ("Loss", "Starts at ln 2 = 0.693 (dashed): before the first step policy and reference agree.",
      {"training": "loss", "held-out": "eval_loss"}, math.log(2)),
@@ -64,7 +56,7 @@ def write_report(run: Path) -> Path:
         IncompleteError: The directory is no run, or one of its stages did not finish.
     """
     facts = read_run(run)
-    template = _environment().get_template("report.html.j2")
+    template = environment().get_template("report.html.j2")
     page = template.render(
         run=facts,
         headline=headline(facts),
@@ -73,7 +65,7 @@ def write_report(run: Path) -> Path:
         unseen=facts.pairs("pass_rate", "unseen"),
         modes=_mode_views(facts),
         examples=_examples(run / "evaluation") if "evaluation" in facts.stages else [],
-        feedback=_feedback_view(run / "feedback") if facts.feedback else None,
+        feedback=score_view(read_feedback(run / "feedback")) if facts.feedback else None,
         issues=_issue_views(facts),
         planted=_planted_view(facts),
         curves=_curve_views(facts.metrics),
@@ -82,26 +74,6 @@ def write_report(run: Path) -> Path:
     path = run / "report.html"
     write_atomically(path, lambda partial: partial.write_text(page, encoding="utf-8"))
     return path
-
-
-def shown(text: object, limit: int = TEXT_LIMIT) -> str:
-    """Make a stranger's text fit to be shown: cut, with control characters made visible."""
-    whole = str(text)
-    rest = len(whole) - limit
-    cut = CONTROLS.sub("\ufffd", whole[:limit])
-    return f"{cut} [... {rest:,} more characters]" if rest > 0 else cut
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("notus", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {**FILTERS, "shown": shown}
-    return environment
 
 
 def _mode_views(run: RunFacts) -> list[dict[str, Any]]:
@@ -137,53 +109,6 @@ def _mode_views(run: RunFacts) -> list[dict[str, Any]]:
             limits=(min(ends) - margin, max(ends) + margin),
         )
     return views
-
-
-def _feedback_view(folder: Path) -> dict[str, Any] | None:
-    """Scores against ratings, the contradictions among them, and the worst of those as text."""
-    scores = _scores(folder).collect()
-    if scores.is_empty():
-        return None
-    contradicts = (pl.col("score") >= CORNER[0]) & (pl.col("mean") <= CORNER[1])
-    cells = scores.group_by("score", "mean").len().sort("score", "mean")
-    bars = scores.group_by("score").agg(pl.len(), bad=contradicts.sum()).sort("score")
-    corner = scores.filter(contradicts).sort("mean", "completion_id")
-    density = plots.density(cells["score"], cells["mean"], cells["len"], corner=CORNER)
-    histogram = plots.histogram(bars["score"], bars["len"], bars["bad"])
-    return {
-        "num_scored": scores.height,
-        "num_top": scores.filter(pl.col("score") >= CORNER[0]).height,
-        "num_corner": corner.height,
-        "density": density,
-        "histogram": histogram,
-        "worst": _with_texts(folder, corner.head(NUM_WORST)),
-    }
-
-
-def _scores(folder: Path) -> pl.LazyFrame:
-    """One row a completion: overall score on 1..10, mean of its aspect ratings on 1..5."""
-    ratings = read_table(folder, "ratings").with_columns(
-        share=(pl.col("value") - pl.col("scale_min")) / (pl.col("scale_max") - pl.col("scale_min"))
-    )
-    aspects = ratings.filter(pl.col("aspect").is_in(ASPECTS)).group_by("completion_id")
-    overall = ratings.filter(pl.col("aspect") == OVERALL).group_by("completion_id")
-    means = aspects.agg(mean=1 + 4 * pl.col("share").mean())
-    scores = overall.agg(
-        score=1 + 9 * pl.col("share").mean(), critique=pl.col("rationale").drop_nulls().first()
-    )
-    return scores.join(means, on="completion_id").drop_nulls(["score", "mean"])
-
-
-def _with_texts(folder: Path, rows: pl.DataFrame) -> list[dict[str, Any]]:
-    """Give each row its answer and its prompt, in the order of the rows."""
-    ids = rows["completion_id"].implode()
-    answers = read_table(folder, "completions").filter(pl.col("completion_id").is_in(ids))
-    prompts = read_table(folder, "prompts").select(
-        "prompt_id", prompt=pl.col("messages").list.last().struct.field("content")
-    )
-    texts = answers.join(prompts, on="prompt_id").select("completion_id", "model", "text", "prompt")
-    joined = rows.join(texts.collect(), on="completion_id", how="left", maintain_order="left")
-    return joined.to_dicts()
 
 
 def _issue_views(run: RunFacts) -> list[dict[str, Any]]:

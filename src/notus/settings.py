@@ -31,6 +31,8 @@ class IngestSection(Section):
 
     format: str = "auto"
     """Name of a reader, or auto to look at the first rows."""
+    map: Path | None = None
+    """YAML file that says which fields mean what, for a format that no reader knows."""
     max_refused: float = Field(default=0.01, ge=0, le=1)
     """Largest share of refused rows, completions or ratings."""
 
@@ -38,8 +40,19 @@ class IngestSection(Section):
 class AuditSection(Section):
     """What `notus audit` looks for."""
 
-    strategies: tuple[str, str] = ("argilla-v1", "h4-v2")
-    """Two specifications whose chosen answers are compared."""
+    rules: list[str] | None = None
+    """Names of the rules to apply (null: all)."""
+    strategies: list[str] = Field(default=["argilla-v1", "h4-v2"])
+    """Specifications whose choices are compared; the first one's pairs are looked at, unless the
+    source states its own."""
+    against: list[Path] = Field(default=[])
+    """Evaluation items that must not be trained on: files or folders."""
+    tokenizer: str | None = None
+    """Folder, package:NAME or hub id; with it, pairs that truncation makes equal are found."""
+    max_length: int = Field(default=1024, gt=0)
+    """Longest prompt and completion together, in tokens, as in training."""
+    max_prompt_length: int = Field(default=512, gt=0)
+    """Longest prompt, in tokens, as in training."""
     planted: Path | None = None
     """JSONL of completions known to be rated wrong."""
 
@@ -71,6 +84,18 @@ class ExportSection(Section):
 
     to: str
     """Name of a schema."""
+    preferences: Path | None = None
+    """Directory of the preferences that were made from the feedback, for schemas of pairs."""
+    audit: Path | None = None
+    """Directory of the feedback's audit, for the data set card."""
+    holdout: int = Field(default=0, ge=0)
+    """Prompts whose pairs go to the test split."""
+    seed: int = Field(default=42, ge=0)
+    """Seed of the split."""
+    license: str | None = None
+    """Licence of the data, for the card; nothing is guessed."""
+    language: tuple[str, ...] = ()
+    """Codes of the data's languages, for the card."""
 
 
 class ChatSection(Section):

@@ -8,8 +8,9 @@ from typing import Any
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
+from row_subjects import make_subject
 
-from notus.audit.texts import _MARKS, folded, text_keys
+from notus.audit.texts import _MARKS, folded, identical, text_keys
 
 pieces = st.lists(st.sampled_from(["e", "\u0301", "\u00e9", " ", "\n", ".", ",", "1", "q", "a "]))
 
@@ -55,3 +56,27 @@ def test_keys_are_null_for_nobody(make_feedback: Callable[[Any], Any]) -> None:
     assert keys["key"].null_count() == 0
     assert keys["key"].n_unique() == 2
     assert keys.schema["key"] == pl.UInt64
+
+
+def test_identical() -> None:
+    subject = make_subject(
+        {
+            "a?": [("m", "Yes.", {}), ("n", " Yes.\n", {}), ("o", "yes.", {}), ("p", "Yes.", {})],
+            "b?": [("m", "Yes.", {}), ("n", "No.", {})],
+        }
+    )
+    verdict = identical(subject)
+    found = verdict.issues
+    copies = subject.feedback.completions.filter(
+        pl.col("text").str.strip_chars() == "Yes.", pl.col("prompt_id") == found["prompt_id"][0]
+    ).collect()["completion_id"]
+    # The first by id stands for all, and so row order does not matter.
+    first = min(copies)
+    assert set(found["completion_id"]) == set(copies) - {first}
+    assert found["evidence"].to_list() == [f"same text as completion {first}"] * 2
+    assert found["score"].to_list() == [3.0, 3.0]
+    assert verdict.looked_at == 6
+
+
+def test_identical_without_completions_says_so() -> None:
+    assert identical(make_subject({"a?": []})).skipped

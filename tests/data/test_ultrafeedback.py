@@ -1,13 +1,16 @@
 """The quirks of raw UltraFeedback; the rows are ours, their shapes the data set's."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notus.data.fields import NOT_APPLICABLE, number
 from notus.data.parsed import Parsed
-from notus.data.ultrafeedback import NOT_APPLICABLE, number, parse, recognises
+from notus.data.ultrafeedback import parse, recognises
 
 
 def row(*completions: Any, **fields: Any) -> dict[str, Any]:
@@ -51,6 +54,7 @@ def test_a_full_row() -> None:
     (completion,) = parsed.completions
     assert (completion.model, completion.text) == ("m", "Because.")
     assert completion.metadata == {
+        "position": 0,
         "principle": "honesty",
         "annotations": {"truthfulness": {"Type": ["1"], "Rationale For Rating": "None found."}},
     }
@@ -67,11 +71,16 @@ def test_completions_are_known_by_their_own_model() -> None:
     assert [completion.model for completion in parsed.completions] == ["b", "a"]
 
 
+def test_positions_count_what_is_refused_and_leave_the_sources_own() -> None:
+    parsed = parse(row(answer(), answer(response=""), answer(model="n"), answer(position="first")))
+    assert [item.metadata["position"] for item in parsed.completions] == [0, 2, "first"]
+
+
 def test_the_first_release_wraps_aspects_in_lists() -> None:
     annotations = {"honesty": [{"Rating": "2", "Rationale": "r", "Type": ["1"]}], "helpfulness": []}
     parsed = parse(row(answer(annotations=annotations)))
     assert only_ratings(parsed) == [("ultrafeedback", "honesty", 2.0, 1.0, 5.0, "r")]
-    assert parsed.completions[0].metadata == {"annotations": {"honesty": {"Type": ["1"]}}}
+    assert parsed.completions[0].metadata["annotations"] == {"honesty": {"Type": ["1"]}}
 
 
 @pytest.mark.parametrize("word", ["N/A", "n/a", "NA", "", " ", "None", "nan"])
@@ -119,6 +128,11 @@ def test_critique_and_overall_score_are_one_rating(
     assert only_ratings(parse(row(answer(**fields)))) == [expected]
 
 
+@pytest.mark.parametrize("rater", ["", " ", None])
+def test_a_blank_rater_is_none(rater: Any) -> None:
+    assert only_ratings(parse(row(answer(overall_score=5), rater=rater)))[0][0] == "ultrafeedback"
+
+
 def test_the_rater_may_be_named() -> None:
     parsed = parse(row(answer(overall_score=5), rater="judge"))
     assert only_ratings(parsed)[0][0] == "judge"
@@ -137,7 +151,7 @@ def test_null_fields_count_as_missing() -> None:
     empty = {"Rating": None, "Rationale": None, "Type": None}
     parsed = parse(row(answer(annotations={"honesty": empty}, principle=None), extra=None))
     assert only_ratings(parsed) == []
-    assert parsed.completions[0].metadata == {}
+    assert parsed.completions[0].metadata == {"position": 0}
     assert parsed.metadata == {}
 
 
@@ -224,3 +238,17 @@ def test_text_is_a_number_a_word_for_na_or_refused(text: str) -> None:
 def test_recognises() -> None:
     assert recognises(row())
     assert not recognises({"prompt": "x", "chosen": "y", "rejected": "z"})
+
+
+@pytest.mark.shared
+def test_real_rows_of_both_releases(shared_data: Path) -> None:
+    """Three partial rows: the completions keep their places and are known by their models."""
+    path = shared_data / "ultrafeedback" / "raw_rows" / "uf_real_rows.jsonl"
+    rows = [json.loads(line) for line in path.read_text().split("\n") if line]
+    for fields, count in zip(rows, (4, 4, 1), strict=True):
+        parsed = parse(fields)
+        assert parsed.refusals == []
+        assert [c.metadata["position"] for c in parsed.completions] == list(range(count))
+        models = [item["model"] for item in fields["completions"]]
+        assert [c.model for c in parsed.completions] == models
+    assert sum(len(c.ratings) for r in rows for c in parse(r).completions) == 24

@@ -8,10 +8,11 @@ import polars as pl
 import pytest
 
 import tiny
-from notus.binarize import SPECIFICATIONS, binarize
+from notus.binarize import binarize
 from notus.chat_template import Encoder
 from notus.evaluation.preferences import LOGPS_SCHEMA, rank, score_preferences
 from notus.scoring.score import padded_token_logps
+from notus.specifications import SPECIFICATIONS
 
 LENGTHS = {"max_length": 120, "max_prompt_length": 90}
 

@@ -21,8 +21,8 @@ from transformers import TrainingArguments
 from notus.data.sources import ingest
 from notus.recipe import Recipe
 from notus.scoring.score import padded_token_logps
-from notus.stages import data as data_stages
 from notus.stages import model as model_stages
+from notus.stages.binarize import binarize
 from notus.store import StageResult
 from notus.training.batches import Pair
 from notus.training.trainer import PreferenceTrainer
@@ -195,7 +195,7 @@ def write_inputs(root: Path, num: int = 140) -> Path:
     root.mkdir(parents=True, exist_ok=True)
     (root / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     ingest(root / "pairs.jsonl", root / "feedback", format="pairs")
-    data_stages.binarize(root / "feedback", root / "preferences", strategy="given")
+    binarize(root / "feedback", root / "preferences", strategy="given")
     model_stages.base(str(save_model(root / "tiny")), root / "base")
     return root
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_runs import random_pairs
 
-from notus.binarize import binarize, specification
+from notus.binarize import binarize
 from notus.chat_template import Encoder, encode_prompt
+from notus.specifications import specification
 from notus.training.batches import (
     LongestFirstSampler,
     PairCollator,

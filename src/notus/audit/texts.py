@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from notus.audit.verdict import Subject, Verdict, make_issues
+
 # Folding never changes how often these occur, and counting them costs a twentieth of folding.
 _MARKS = (".", ",", "q", "0", "1")
 
@@ -36,3 +38,35 @@ def text_keys(completions: pl.LazyFrame) -> pl.DataFrame:
         .join(keys, on="completion_id", how="left")
         .with_columns(pl.col("key").fill_null(pl.col("completion_id").hash(seed=1)))
     )
+
+
+def identical(subject: Subject) -> Verdict:
+    """Find completions of one prompt that read the same as another one.
+
+    Texts are compared as `folded` writes them; the first by id stands for all.
+
+    Source: HuggingFaceH4/ultrafeedback_binarized, where chosen and rejected read the same in 5 of
+    1,000 pairs; distilabel's UltraFeedback, where tied ratings made them the same completion.
+
+    False alarms: short right answers ("4") agree by themselves; they still teach DPO nothing.
+    """
+    keys = text_keys(subject.feedback.completions)
+    if keys.is_empty():
+        return Verdict(skipped="there are no completions; ingest a source first")
+    group = ["prompt_id", "key"]
+    found = (
+        keys.lazy()
+        .with_columns(
+            first=pl.col("completion_id").min().over(group),
+            n=pl.len().over(group),
+        )
+        .filter(pl.col("completion_id") != pl.col("first"))
+    )
+    issues = make_issues(
+        found,
+        "identical",
+        severity="warning",
+        score=pl.col("n"),
+        evidence=pl.format("same text as completion {}", pl.col("first")),
+    )
+    return Verdict(issues=issues, looked_at=keys.height)

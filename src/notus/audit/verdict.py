@@ -16,7 +16,7 @@ import polars as pl
 from notus.data.schema import FINDINGS, ISSUES, Feedback, Message
 
 Encode = Callable[[Sequence[Sequence[Message]], Sequence[str]], list[list[int]]]
-"""Token ids of (messages, answer) pairs, as training sees them: template and truncation applied."""
+"""Token ids of the answers to some conversations, as training sees them after template and cut."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,6 +32,8 @@ class Subject:
     """None if no tokenizer was named."""
     items: pl.DataFrame | None = None
     """Evaluation items (benchmark, item, text), to be found again; None: nothing to compare."""
+    overlaps: pl.DataFrame | None = None
+    """Where they stand (`notus.audit.overlap.OVERLAPS`), if that was found already."""
 
 
 class Finding(NamedTuple):

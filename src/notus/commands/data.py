@@ -7,25 +7,28 @@ import typer
 
 from notus import settings
 from notus.commands.options import (
+    Against,
     FeedbackDir,
-    File,
     Json,
     Out,
     Set,
-    Source,
     print_facts,
     settings_of,
     show,
 )
 from notus.console import Talk
+from notus.errors import UsageError, explain
 from notus.recipe import BinarizeSection
 
 
 def ingest(
-    source: Source,
+    source: Annotated[str, typer.Argument(help="A file, a folder of files, or a hub id.")],
     out: Out,
     format: Annotated[
-        str | None, typer.Option(help="auto (default), ultrafeedback or pairs.")
+        str | None, typer.Option(help="Name of a reader (default: auto, by the first rows).")
+    ] = None,
+    map: Annotated[
+        Path | None, typer.Option(help="YAML file that says which fields mean what.")
     ] = None,
     max_refused: Annotated[
         float | None, typer.Option(help="Largest share of refused rows (default: 0.01).")
@@ -34,18 +37,26 @@ def ingest(
     json: Json = False,
 ) -> None:
     """Read raw feedback into tables; rows that do not fit land in refused.parquet."""
+    from notus.data.hub import locate_source
     from notus.data.sources import ingest as run
 
-    chosen = settings_of(settings.IngestSection, set, format=format, max_refused=max_refused)
-    show(run(source, out, **dict(chosen), progress=Talk().bar("ingest")), json=json)
+    chosen = settings_of(
+        settings.IngestSection, set, format=format, map=map, max_refused=max_refused
+    )
+    progress = Talk().bar("ingest")
+    show(run(locate_source(source), out, **dict(chosen), progress=progress), json=json)
 
 
 def audit(
     feedback: FeedbackDir,
     out: Out,
+    against: Against = None,
     strategies: Annotated[
         tuple[str, str] | None,
         typer.Option(help="Two specifications to compare (default: argilla-v1 h4-v2)."),
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Folder, package:NAME or hub id: finds collapsed pairs.")
     ] = None,
     planted: Annotated[
         Path | None, typer.Option(help="JSONL of completions known to be rated wrong.")
@@ -53,42 +64,72 @@ def audit(
     set: Set = None,
     json: Json = False,
 ) -> None:
-    """Find what is wrong with feedback: issues.parquet and summary.json."""
-    from notus.stages import data
+    """Find what is wrong with feedback: issues, findings and a page that shows them."""
+    from notus.stages.audit import audit as run
 
-    chosen = settings_of(settings.AuditSection, set, strategies=strategies, planted=planted)
-    show(data.audit(feedback, out, **dict(chosen)), json=json)
+    chosen = settings_of(
+        settings.AuditSection,
+        set,
+        against=against,
+        strategies=strategies,
+        tokenizer=tokenizer,
+        planted=planted,
+    )
+    show(run(feedback, out, chosen, progress=Talk().bar("audit")), json=json)
 
 
 def binarize(
     feedback: FeedbackDir,
     out: Out,
     strategy: Annotated[
-        str | None, typer.Option(help="Name of a specification (default: argilla-v1).")
+        str | None, typer.Option(help="A specification's name or YAML file (default: argilla-v1).")
     ] = None,
     compare: Annotated[
-        str | None, typer.Option(help="Count how often the chosen answer differs from this one's.")
+        tuple[str, str] | None,
+        typer.Option(help="Two specifications: make the first's pairs, show where they differ."),
     ] = None,
+    against: Against = None,
     set: Set = None,
     json: Json = False,
 ) -> None:
     """Turn ratings into preferences by a named specification; dropped rows keep their reason."""
-    from notus.stages import data
+    from notus.stages.binarize import binarize as run
 
-    chosen = settings_of(BinarizeSection, set, strategy=strategy, compare=compare)
-    show(data.binarize(feedback, out, **dict(chosen)), json=json)
+    if compare is not None:
+        if strategy not in (None, compare[0]):
+            raise UsageError(
+                explain(
+                    found=f"--strategy {strategy} and --compare {' '.join(compare)}",
+                    expected="the strategy itself as the first of the two",
+                    where="notus binarize",
+                    remedy=f"write --compare {strategy} {compare[1]}",
+                )
+            )
+        strategy, other = compare
+    else:
+        other = None
+    chosen = settings_of(BinarizeSection, set, strategy=strategy, compare=other, against=against)
+    show(run(feedback, out, **dict(chosen)), json=json)
 
 
 def export(
     feedback: FeedbackDir,
-    out: File,
-    to: Annotated[str | None, typer.Option(help="ultrafeedback: the raw schema.")] = None,
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="A file (.jsonl, .jsonl.gz, .json, .parquet) or a directory."),
+    ],
+    to: Annotated[str | None, typer.Option(help="Name of a schema.")] = None,
+    preferences: Annotated[
+        Path | None, typer.Option(help="Preferences that were made from this feedback.")
+    ] = None,
+    audit: Annotated[
+        Path | None, typer.Option(help="An audit of it, for the data set card.")
+    ] = None,
     set: Set = None,
     json: Json = False,
 ) -> None:
-    """Write feedback in another tool's schema."""
-    from notus.stages.data import export as run
+    """Write feedback, or preferences over it, in another tool's schema."""
+    from notus.stages.export import export as run
 
-    print_facts(
-        run(feedback, out, **dict(settings_of(settings.ExportSection, set, to=to))), json=json
-    )
+    chosen = settings_of(settings.ExportSection, set, to=to, preferences=preferences, audit=audit)
+    print_facts(run(feedback, out, **dict(chosen)), json=json)

@@ -12,7 +12,6 @@ from notus.recipe_file import parse
 
 S = TypeVar("S", bound=Section)
 
-Source = Annotated[Path, typer.Argument(help="JSONL, JSONL.gz or Parquet.")]
 FeedbackDir = Annotated[Path, typer.Argument(help="A Feedback directory.")]
 Model = Annotated[str, typer.Argument(help="A run, a model folder, package:NAME or hub id.")]
 Prompts = Annotated[Path, typer.Argument(help="JSONL of prompts, or a Feedback directory.")]
@@ -22,6 +21,10 @@ Out = Annotated[Path, typer.Option("--out", help="Directory to write.")]
 File = Annotated[Path, typer.Option("--out", help="File to write: JSONL, or JSONL.gz.")]
 RunOut = Annotated[
     Path | None, typer.Option("--out", help="The run's directory (default: runs/NAME).")
+]
+Against = Annotated[
+    list[Path] | None,
+    typer.Option(help="Evaluation items: a file or a folder. May be repeated."),
 ]
 Set = Annotated[
     list[str] | None,

@@ -45,6 +45,11 @@ class Parsed(NamedTuple):
     refusals: list[Refusal]
 
 
+def refused_row(reason: str, row: Mapping[str, object]) -> Parsed:
+    """Refuse a whole row."""
+    return Parsed(None, "", {}, [], [Refusal("row", reason, row)])
+
+
 def json_text(metadata: Mapping[str, object]) -> str:
     """Write metadata as JSON text: NaN becomes null, and what JSON has no type for its text."""
     try:

@@ -200,7 +200,8 @@ PREFERENCES = Table(
 DROPPED = Table(
     name="dropped",
     schema=pl.Schema(strings("prompt_id", "strategy", "reason")),
-    key=("prompt_id", "strategy"),
+    # A prompt that several raters compared, or that makes several pairs, can lose several.
+    key=(),
     rules={
         **_are_ids("prompt_id"),
         "no strategy": has_text(pl.col("strategy")),

@@ -1,32 +1,62 @@
-"""The files of a source and their rows: JSONL, gzipped JSONL or Parquet, a batch at a time."""
+"""The files of a source and their rows, a batch at a time, whatever the files are.
 
+JSON Lines, a JSON array, Parquet, the Arrow files of a saved `datasets` directory, and CSV; text
+may be gzipped. Nothing is ever read as a whole but a file that holds a single JSON object. A bad
+row is a Refusal in its place; only what is damaged as a whole is an error.
+"""
+
+import codecs
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from notus.data.json_array import LIMIT, elements
 from notus.data.parsed import Refusal
+from notus.data.tabular import read_arrow, read_csv, read_parquet
 from notus.errors import DataError, explain
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+SUFFIXES = (
+    ".jsonl",
+    ".jsonl.gz",
+    ".json",
+    ".json.gz",
+    ".parquet",
+    ".arrow",
+    ".csv",
+    ".csv.gz",
+)
+ABOUT_FILES = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
+"""What `datasets` writes beside its rows."""
 BATCH_ROWS = 2000
+MAX_DEPTH = 200
+"""Of nesting: deeper rows could be read, but not written again wherever they must be."""
+
+_PEEK = 1 << 16
 
 Rows = list[tuple[int, object]]
 
 
 def source_files(source: Path) -> list[Path]:
-    """List the files of a source, sorted by name.
+    """List the files of a source, sorted by path; folders are searched to the bottom.
+
+    Hidden files, a stage's manifest, and what `datasets` writes beside its rows are left out. A
+    path with wildcards, as in `data/train-*.parquet`, stands for the files that fit.
 
     Raises:
         DataError: nothing there, or nothing that can be read.
     """
-    files = [source] if source.is_file() else sorted(source.glob("*"))
-    found = [path for path in files if path.name.endswith(SUFFIXES)]
+    if source.is_file():
+        files = [source]
+    elif source.is_dir():
+        files = sorted(path for path in source.rglob("*") if _is_visible(path, source))
+    else:
+        files = _fitting(source)
+    found = [path for path in files if path.is_file() and path.name.endswith(SUFFIXES)]
     if not found:
         kinds = ", ".join(path.name for path in files[:5])
         raise DataError(
@@ -40,54 +70,80 @@ def source_files(source: Path) -> list[Path]:
     return found
 
 
+def file_names(files: Sequence[Path]) -> list[str]:
+    """Name files shortly and distinctly: by their paths below the folder that they share."""
+    folders = {path.parent for path in files}
+    while len(folders) > 1:
+        deepest = max(len(folder.parts) for folder in folders)
+        folders = {folder.parent if len(folder.parts) == deepest else folder for folder in folders}
+    root = folders.pop()
+    return [path.relative_to(root).as_posix() for path in files]
+
+
 def read_batches(path: Path) -> Iterator[tuple[Rows, int]]:
-    """Read a file's rows with their line (or row) numbers, counted from 1.
+    """Read a file's rows with their line, element or row numbers, counted from 1.
 
     Yields:
-        Up to `BATCH_ROWS` numbered rows, each a JSON value or, where a line holds none, a Refusal;
-        and how many bytes of the file have been read.
+        Up to `BATCH_ROWS` numbered rows, each a JSON value or, where a row cannot be read, a
+        Refusal; and how many bytes of the file have been read.
 
     Raises:
-        DataError: the file is damaged as a whole, not only in a line.
+        DataError: the file is damaged as a whole, not only in a row.
     """
     try:
-        yield from _read_parquet(path) if path.suffix == ".parquet" else _read_lines(path)
-    except (pa.ArrowInvalid, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise DataError(
-            explain(
-                found=f"a damaged file: {error}",
-                expected="a complete file",
-                where=path.name,
-                remedy="fetch or write the file again",
-            )
-        ) from error
+        yield from _batches(path)
+    except (pa.ArrowException, EOFError, zlib.error, ValueError, OverflowError) as error:
+        raise _damaged(path, error) from error
+    except OSError as error:
+        # Decompression and Arrow raise it without a number; with one the disk has failed.
+        if error.errno is not None:
+            raise
+        raise _damaged(path, error) from error
 
 
-def _read_lines(path: Path) -> Iterator[tuple[Rows, int]]:
+def _batches(path: Path) -> Iterator[tuple[Rows, int]]:
+    if path.suffix == ".parquet":
+        yield from read_parquet(path, BATCH_ROWS)
+        return
+    if path.suffix == ".arrow":
+        yield from read_arrow(path, BATCH_ROWS)
+        return
     with path.open("rb") as file:
-        lines = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+        unzipped = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+        content = cast(BinaryIO, unzipped)
+        kind = path.name.removesuffix(".gz").rpartition(".")[2]
         batch: Rows = []
-        for number, line in enumerate(cast(BinaryIO, lines), start=1):
-            if not line.strip():
-                continue
-            # Without its end, so that a cut line is called that and not a stray control character.
-            batch.append((number, _row(line.rstrip(b"\r\n"))))
+        for row in _TEXTS[kind](content):
+            batch.append(row)
             if len(batch) == BATCH_ROWS:
                 yield batch, file.tell()
                 batch = []
         yield batch, file.tell()
 
 
-def _read_parquet(path: Path) -> Iterator[tuple[Rows, int]]:
-    size = path.stat().st_size
-    with pq.ParquetFile(path) as file:
-        total, done = file.metadata.num_rows, 0
-        for record in file.iter_batches(batch_size=BATCH_ROWS):
-            yield (
-                [(done + i, row) for i, row in enumerate(record.to_pylist(), start=1)],
-                (size * (done + record.num_rows) // total),
-            )
-            done += record.num_rows
+def _read_lines(file: Iterable[bytes]) -> Iterator[tuple[int, object]]:
+    for number, line in enumerate(file, start=1):
+        if line.strip():
+            # Without its end, so that a cut line is called that and not a stray control character.
+            yield number, _row(line.rstrip(b"\r\n"))
+
+
+def _read_json(file: BinaryIO) -> Iterator[tuple[int, object]]:
+    """Read a JSON file: an array of rows, a single row, or JSON Lines with another ending."""
+    begin = file.read(_PEEK).removeprefix(codecs.BOM_UTF8).lstrip()
+    file.seek(0)
+    if begin.startswith(b"["):
+        for number, element in enumerate(elements(file), start=1):
+            yield number, _row(element)
+        return
+    first = begin.partition(b"\n")[0]
+    if b"\n" not in begin or isinstance(_row(first), Refusal):
+        whole = file.read(LIMIT + 1)
+        if len(whole) <= LIMIT and not isinstance(row := _row(whole), Refusal):
+            yield 1, row
+            return
+        file.seek(0)
+    yield from _read_lines(file)
 
 
 def _row(line: bytes) -> object:
@@ -101,6 +157,8 @@ def _row(line: bytes) -> object:
         )
     except (ValueError, RecursionError) as error:
         return Refusal("row", f"not valid JSON: {error}", text)
+    if line.count(b"[") + line.count(b"{") > MAX_DEPTH and _is_deep(row):
+        return Refusal("row", f"nested more than {MAX_DEPTH} deep", text)
     if (b"\\ud" in line or b"\\uD" in line) and not _encodable(row):
         return Refusal("row", "not valid Unicode: half of a surrogate pair", text)
     return row
@@ -113,3 +171,48 @@ def _encodable(row: object) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _is_deep(row: object) -> bool:
+    level = [row]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            item
+            for value in level
+            if isinstance(value, dict | list)
+            for item in (value.values() if isinstance(value, dict) else value)
+        ]
+    return bool(level)
+
+
+def _is_visible(path: Path, source: Path) -> bool:
+    names = path.relative_to(source).parts
+    return (
+        not any(name.startswith(".") for name in names)
+        and path.name not in (*ABOUT_FILES, "manifest.json")
+        # Results that `datasets` keeps of functions once applied to the rows.
+        and not (path.name.startswith("cache-") and path.suffix == ".arrow")
+    )
+
+
+def _fitting(source: Path) -> list[Path]:
+    """List the files that fit a path with wildcards."""
+    parts = source.parts
+    first = next((i for i, part in enumerate(parts) if set(part) & set("*?[")), None)
+    if first is None:
+        return []
+    return sorted(Path(*parts[:first]).glob("/".join(parts[first:])))
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(
+        explain(
+            found=f"a damaged file: {error}",
+            expected="a complete file",
+            where=path.name,
+            remedy="fetch or write the file again",
+        )
+    )
+
+
+_TEXTS = {"jsonl": _read_lines, "json": _read_json, "csv": read_csv}

@@ -3,19 +3,20 @@
 A completion is known by the name of its model, never by its position: `completions` are not in the
 order of `models`, and rows have zero to four of them. A rating is a string, "1" to "5" or "N/A";
 the first release wraps every aspect in a one-element list. Whatever has no column of its own goes
-to `metadata`. Source: the data set's statistics and rows, and its README's "Dataset Format".
+to `metadata`, and so does the completion's position in the row, counted from 0: raters saw the
+answers in this order, and no label decides it. Source: the data set's statistics and rows, and its
+README's "Dataset Format".
 """
 
-import math
 from collections.abc import Mapping
 
-from notus.data.parsed import Parsed, ParsedCompletion, ParsedRating, Refusal
+from notus.data.fields import number, others
+from notus.data.parsed import Parsed, ParsedCompletion, ParsedRating, Refusal, refused_row
 from notus.data.schema import OVERALL
 
 NAME = "ultrafeedback"
 ASPECT_SCALE = (1.0, 5.0)
 OVERALL_SCALE = (1.0, 10.0)
-NOT_APPLICABLE = frozenset({"", "n/a", "na", "nan", "none", "null"})
 
 _ROW_FIELDS = ("source", "instruction", "completions", "rater")
 _COMPLETION_FIELDS = ("model", "response", "critique", "overall_score", "annotations")
@@ -30,22 +31,21 @@ def recognises(row: Mapping[str, object]) -> bool:
 def parse(row: Mapping[str, object]) -> Parsed:
     """Read one row: a prompt, its completions, and a rating for each aspect and overall.
 
-    A field that is null counts as missing, so that Parquet, which fills every field, reads like
-    JSON. The rater is "ultrafeedback" unless the row has a field `rater`.
+    The rater is "ultrafeedback" unless the row has a field `rater`.
     """
     problem = _row_problem(row)
     if problem:
-        return Parsed(None, "", {}, [], [Refusal("row", problem, row)])
-    rater, source = row.get("rater"), row.get("source")
+        return refused_row(problem, row)
+    rater, source = str(row.get("rater") or "").strip() or NAME, row.get("source")
     completions: list[ParsedCompletion] = []
     refusals: list[Refusal] = []
     items = row.get("completions")
-    for item in items if isinstance(items, list) else []:
+    for position, item in enumerate(items if isinstance(items, list) else []):
         problem = _completion_problem(item)
         if problem:
             refusals.append(Refusal("completion", problem, item))
         else:
-            completions.append(_completion(item, str(rater or NAME), refusals))
+            completions.append(_completion(item, position, rater, refusals))
     return Parsed(
         messages=[{"role": "user", "content": str(row["instruction"])}],
         source=str(source or NAME),
@@ -53,34 +53,6 @@ def parse(row: Mapping[str, object]) -> Parsed:
         completions=completions,
         refusals=refusals,
     )
-
-
-def number(value: object) -> float | None:
-    """Read a score that may be a number, its decimal text, or one of several words for N/A.
-
-    Raises:
-        ValueError: anything else, NaN text aside; above all no default for what cannot be read.
-    """
-    if value is None or (isinstance(value, str) and value.strip().lower() in NOT_APPLICABLE):
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError(f"{value!r} is not a number")
-    try:
-        found = float(value)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"{value!r} is not a number") from error
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    if not math.isfinite(found):
-        raise ValueError(f"{value!r} is not a finite number")
-    return found
-
-
-def others(fields: Mapping[str, object], known: tuple[str, ...]) -> dict[str, object]:
-    """Keep the fields that have a value and no column of their own."""
-    return {
-        name: value for name, value in fields.items() if name not in known and value is not None
-    }
 
 
 def _row_problem(row: Mapping[str, object]) -> str | None:
@@ -104,9 +76,10 @@ def _completion_problem(item: object) -> str | None:
 
 
 def _completion(
-    item: Mapping[str, object], rater: str, refusals: list[Refusal]
+    item: Mapping[str, object], position: int, rater: str, refusals: list[Refusal]
 ) -> ParsedCompletion:
     metadata = others(item, _COMPLETION_FIELDS)
+    metadata.setdefault("position", position)
     ratings: list[ParsedRating] = []
     annotations = item.get("annotations")
     aspects = dict(annotations) if isinstance(annotations, Mapping) else {}
