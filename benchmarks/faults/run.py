@@ -2,7 +2,7 @@
 
     python benchmarks/faults/run.py [--rows 3000] [--seeds 1 2 3] [--full 63967] [--only KIND ...]
 
-About eight minutes on two cores, of which full size takes three. Writes
+About twelve minutes on two cores, half of them for the data of full size. Writes
 benchmarks/results/faults_DATE.md and .json; with --only or --full 0 it prints and writes nothing.
 """
 

@@ -57,7 +57,10 @@ def render(runs: Sequence[Run], growth: Sequence[Run], command: str, stem: str) 
         "Seconds, median (smallest to largest). `read` is the file's bytes to rows (JSON); "
         "`ingest` rows to tables with ids, written as Parquet; `ratio` is how many times as long "
         "as notus took in the same round; `processor s` is of the whole process, with its start, "
-        "its reading, and for notus all cheap rules.\n\n" + _comparison(runs),
+        "its reading, and for notus all cheap rules. `pandas` is tuned by hand (plain loops, then "
+        "frames), `pandas_frames` is json_normalize as the manual has it, `datasets` has two "
+        "processes and keeps nested rows: it writes no tables of completions and ratings.\n\n"
+        + _comparison(runs),
         "## All cheap rules of notus\n\n" + _cheap(notus),
     ]
     if growth:
