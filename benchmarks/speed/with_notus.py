@@ -8,6 +8,7 @@ from speed.answers import Answer, Stopwatch, digest
 
 from notus.audit.pairs import agreement_of_choices
 from notus.audit.rules import RULES
+from notus.audit.texts import text_keys
 from notus.audit.verdict import Subject, Verdict
 from notus.binarize import binarize
 from notus.data.schema import Feedback
@@ -36,13 +37,14 @@ def work(source: Path, folder: Path, clock: Stopwatch, *, others: bool = True) -
     clock.seconds["ingest"] -= clock.seconds["read"]
     feedback = read_feedback(folder / "feedback")
     with clock("binarize"):
+        keys = text_keys(feedback.completions)
         made = {
-            name: binarize(feedback, specification(name)).preferences
+            name: binarize(feedback, specification(name), keys=keys).preferences
             for name in ("argilla-v1", "h4-v2")
         }
-    subject = _subject(feedback, made, "argilla-v1")
+    subject = _subject(feedback, made, "argilla-v1", keys)
     # Ties are none in argilla-v1, so they are looked for in the other one.
-    subjects = dict.fromkeys(RULES, subject) | {"tie": _subject(feedback, made, "h4-v2")}
+    subjects = dict.fromkeys(RULES, subject) | {"tie": _subject(feedback, made, "h4-v2", keys)}
     verdicts = {}
     for name in COMPARED:
         with clock("audit"):
@@ -54,8 +56,10 @@ def work(source: Path, folder: Path, clock: Stopwatch, *, others: bool = True) -
     return _answer(facts, feedback, made, verdicts)
 
 
-def _subject(feedback: Feedback, made: Mapping[str, pl.DataFrame], main: str) -> Subject:
-    return Subject(feedback=feedback, preferences=made[main], strategies=made)
+def _subject(
+    feedback: Feedback, made: Mapping[str, pl.DataFrame], main: str, keys: pl.DataFrame
+) -> Subject:
+    return Subject(feedback=feedback, preferences=made[main], strategies=made, keys=keys)
 
 
 def _answer(

@@ -55,7 +55,11 @@ class Rejection(NamedTuple):
 
 
 def binarize(
-    feedback: Feedback, spec: Specification, *, contaminated: pl.Series | None = None
+    feedback: Feedback,
+    spec: Specification,
+    *,
+    contaminated: pl.Series | None = None,
+    keys: pl.DataFrame | None = None,
 ) -> Binarized:
     """Make preferences.
 
@@ -65,6 +69,7 @@ def binarize(
         spec: How; see `notus.specifications.SPECIFICATIONS`.
         contaminated: Ids of prompts that overlap with evaluation items; only for a specification
             that decontaminates.
+        keys: What `audit.texts.text_keys` makes of the completions, if that was done already.
 
     Returns:
         Preferences and dropped rows; with one pair a prompt, together as many as prompts went in.
@@ -75,7 +80,9 @@ def binarize(
     """
     group = ["prompt_id"] if spec.per == "prompt" else ["prompt_id", "rater"]
     withheld = withheld_prompts(feedback, spec.filters, contaminated)
-    candidates = _candidates(feedback, spec, group).join(withheld, on="prompt_id", how="anti")
+    keys = text_keys(feedback.completions) if keys is None else keys
+    candidates = _candidates(feedback, spec, group, keys)
+    candidates = candidates.join(withheld, on="prompt_id", how="anti")
     rivals = _rivals(candidates, spec, group)
     drawn = _drawn(rivals, spec, group)
     judged = _judged(drawn, feedback, spec)
@@ -97,10 +104,12 @@ def binarize(
     )
 
 
-def _candidates(feedback: Feedback, spec: Specification, group: list[str]) -> pl.DataFrame:
+def _candidates(
+    feedback: Feedback, spec: Specification, group: list[str], keys: pl.DataFrame
+) -> pl.DataFrame:
     """Every completion that has a score: ids, rater if it counts, score, text key, draws, place."""
     scores = score_completions(feedback.ratings, spec, group[1:])
-    frame = text_keys(feedback.completions).rename({"key": "text"}).join(scores, on="completion_id")
+    frame = keys.rename({"key": "text"}).join(scores, on="completion_id")
     if spec.filters.drop_models:
         others = models_of(feedback).filter(~pl.col("model").is_in(spec.filters.drop_models))
         frame = frame.join(others, on="completion_id", how="semi")

@@ -26,8 +26,9 @@ def text_keys(completions: pl.LazyFrame) -> pl.DataFrame:
         completion_id, prompt_id and key (UInt64; a hash, so never to be stored).
     """
     counts = [pl.col("text").str.count_matches(mark, literal=True).alias(mark) for mark in _MARKS]
-    marked = completions.select("completion_id", "prompt_id", *counts).collect(engine="streaming")
-    alike = marked.filter(pl.len().over("prompt_id", *_MARKS) > 1).select("completion_id")
+    about = pl.struct("prompt_id", *counts).hash(seed=0).alias("about")
+    marked = completions.select("completion_id", "prompt_id", about).collect(engine="streaming")
+    alike = marked.filter(pl.col("about").is_duplicated()).select("completion_id")
     keys = (
         completions.join(alike.lazy(), on="completion_id", how="semi")
         .select("completion_id", key=folded(pl.col("text")).hash(seed=0))
@@ -50,7 +51,7 @@ def identical(subject: Subject) -> Verdict:
 
     False alarms: short right answers ("4") agree by themselves; they still teach DPO nothing.
     """
-    keys = text_keys(subject.feedback.completions)
+    keys = text_keys(subject.feedback.completions) if subject.keys is None else subject.keys
     if keys.is_empty():
         return Verdict(skipped="there are no completions; ingest a source first")
     group = ["prompt_id", "key"]

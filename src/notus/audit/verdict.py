@@ -28,6 +28,8 @@ class Subject:
     """Table `PREFERENCES`: what the source states, else what the first strategy makes."""
     strategies: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     """Strategy -> its `PREFERENCES`, to be compared."""
+    keys: pl.DataFrame | None = None
+    """What `notus.audit.texts.text_keys` makes of the completions, if that was done already."""
     encode: Encode | None = None
     """None if no tokenizer was named."""
     items: pl.DataFrame | None = None

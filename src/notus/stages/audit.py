@@ -10,6 +10,7 @@ import polars as pl
 from notus import binarize as binarizing
 from notus.audit.rules import RULES, Audit
 from notus.audit.rules import audit as run_audit
+from notus.audit.texts import text_keys
 from notus.audit.verdict import Rule, Subject
 from notus.comparison import compare
 from notus.data.schema import FINDINGS, ISSUES, PREFERENCE, PREFERENCES, REFUSED, Feedback
@@ -56,9 +57,10 @@ def audit(
 
     def build(directory: Path) -> Mapping[str, object]:
         tables = read_feedback(feedback)
-        made = _strategies(tables, settings.strategies)
+        keys = text_keys(tables.completions)
+        made = _strategies(tables, settings.strategies, keys)
         compared = compare_with(tables, settings.against) if settings.against else None
-        subject = _subject(tables, made, compared, settings)
+        subject = replace(_subject(tables, made, compared, settings), keys=keys)
         found = run_audit(subject, rules, progress=progress)
         write_table(directory, ISSUES, found.issues)
         write_table(directory, FINDINGS, found.findings)
@@ -90,7 +92,7 @@ def _rule(name: str) -> Rule:
     return RULES[name]
 
 
-def _strategies(feedback: Feedback, names: Sequence[str]) -> Made:
+def _strategies(feedback: Feedback, names: Sequence[str], keys: pl.DataFrame) -> Made:
     """Binarize by each strategy that the ratings allow, and by what the source itself states."""
     rated = feedback.ratings.select(pl.col("aspect").unique()).collect()["aspect"]
     wanted = [*([GIVEN] if PREFERENCE in rated else []), *(n for n in names if n != GIVEN)]
@@ -98,7 +100,7 @@ def _strategies(feedback: Feedback, names: Sequence[str]) -> Made:
     for name in wanted:
         spec = specification(name)
         try:
-            made[spec.name] = binarizing.binarize(feedback, spec)
+            made[spec.name] = binarizing.binarize(feedback, spec, keys=keys)
         except DataError as error:
             skipped[spec.name] = str(error).splitlines()[0]
     return Made(made, skipped)
