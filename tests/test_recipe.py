@@ -84,7 +84,7 @@ def test_the_last_of_equal_overrides_counts() -> None:
         ("trian.beta=1", "unknown key 'trian' (did you mean 'train'?)"),
         ("train.lora.alhpa=1", "unknown key 'train.lora.alhpa' (did you mean 'alpha'?)"),
         ("data.max_lenght=9", "unknown key 'data.max_lenght' (did you mean 'max_length'?)"),
-        ("binarize.qqq=9", "unknown key 'binarize.qqq' (known keys: compare, strategy)"),
+        ("binarize.qqq=9", "unknown key 'binarize.qqq' (known keys: against, compare, strategy)"),
         ("=1", "override '=1'"),
         ("train.beta", "override 'train.beta'"),
         ("", "override ''"),
@@ -184,6 +184,13 @@ def test_a_resolved_recipe_can_be_read_again(tmp_path: Path) -> None:
     recipe = load_recipe(ROOT / "recipes" / "demo.yaml", ["train.lora={r: 8}"])
     text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
     assert load_recipe(write(tmp_path / "again.yaml", text)) == recipe
+
+
+def test_a_source_may_be_on_the_hub() -> None:
+    recipe = load_recipe(ROOT / "recipes" / "demo.yaml", ["data.source=openbmb/UltraFeedback"])
+    assert recipe.data.source == Path("openbmb/UltraFeedback")
+    recipe = load_recipe(ROOT / "recipes" / "demo.yaml", ["data.source=rows.jsonl"])
+    assert recipe.data.source == (ROOT / "recipes" / "rows.jsonl")
 
 
 def test_the_demo_recipe_has_every_key() -> None:

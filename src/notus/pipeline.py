@@ -168,9 +168,10 @@ def _data_half(recipe: Recipe, out: Path, step: Steps) -> tuple[Path, Path]:
     feedback = step(
         "ingest",
         lambda: ingest(
-            data.source,
+            str(data.source),
             out / "feedback",
             format=data.format,
+            map=data.map,
             max_refused=data.max_refused,
             progress=step.talk.bar("ingest"),
         ),

@@ -37,9 +37,11 @@ class DataSection(Section):
     """The feedback, and how it becomes tokens."""
 
     source: Path
-    """File of raw feedback: JSONL, JSONL.gz or Parquet; relative to the recipe."""
+    """File or folder of raw feedback, relative to the recipe, or a hub id."""
     format: str = "auto"
-    """Reader of `source`: auto, ultrafeedback or pairs."""
+    """Name of the reader of `source`, or auto to look at the first rows."""
+    map: Path | None = None
+    """YAML file that says which fields mean what, for a format that no reader knows."""
     max_refused: float = Field(default=0.01, ge=0, le=1)
     """Largest share of refused rows that ingest accepts."""
     planted: Path | None = None

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
+from notus.data.hub import is_hub_id
 from notus.errors import RecipeError, explain
 from notus.recipe import Recipe, Section
 
@@ -44,9 +45,11 @@ def resolve_paths(recipe: Recipe, folder: Path) -> Recipe:
     def absolute(value: Path | None) -> Path | None:
         return None if value is None else (folder / value.expanduser()).resolve()
 
-    data = recipe.data.model_copy(
-        update={"source": absolute(recipe.data.source), "planted": absolute(recipe.data.planted)}
-    )
+    source = absolute(recipe.data.source)
+    if source is not None and not source.exists() and is_hub_id(str(recipe.data.source)):
+        source = recipe.data.source
+    paths = {name: absolute(getattr(recipe.data, name)) for name in ("map", "planted")}
+    data = recipe.data.model_copy(update={"source": source, **paths})
     evaluate = recipe.evaluate.model_copy(update={"prompts": absolute(recipe.evaluate.prompts)})
     against = [absolute(path) for path in recipe.binarize.against]
     binarize = recipe.binarize.model_copy(update={"against": against})

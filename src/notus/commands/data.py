@@ -37,14 +37,13 @@ def ingest(
     json: Json = False,
 ) -> None:
     """Read raw feedback into tables; rows that do not fit land in refused.parquet."""
-    from notus.data.hub import locate_source
     from notus.data.sources import ingest as run
 
     chosen = settings_of(
         settings.IngestSection, set, format=format, map=map, max_refused=max_refused
     )
     progress = Talk().bar("ingest")
-    show(run(locate_source(source), out, **dict(chosen), progress=progress), json=json)
+    show(run(source, out, **dict(chosen), progress=progress), json=json)
 
 
 def audit(

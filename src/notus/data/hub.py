@@ -34,7 +34,7 @@ def locate_source(source: str | Path, revision: str | None = None) -> Path:
         UsageError: the hub cannot be reached, or has no such data set, revision or files.
     """
     text = str(source)
-    if Path(source).exists() or not _is_id(text):
+    if Path(source).exists() or not is_hub_id(text):
         return Path(source)
     name, _, part = text.partition(":")
     folder = _fetch(name, part, revision)
@@ -50,7 +50,7 @@ def locate_source(source: str | Path, revision: str | None = None) -> Path:
     )
 
 
-def _is_id(text: str) -> bool:
+def is_hub_id(text: str) -> bool:
     """Tell whether a text may be an id: no `data/x.jsonl`, nothing in a folder that exists."""
     name = text.partition(":")[0]
     return (
