@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import unicodedata
 from typing import Any
 
 import polars as pl
@@ -229,3 +230,19 @@ def test_raw_text_is_cut_and_always_writable() -> None:
     assert raw_text({"a": [1, "\u00e9"]}) == '{"a": [1, "\u00e9"]}'
     assert len(raw_text("x" * 5000)) == RAW_LIMIT
     assert raw_text("half \ud800 pair") == "half \\ud800 pair"
+
+
+@given(st.text(), st.text(), st.text())
+def test_an_id_is_the_hash_of_its_compact_json(prompt: str, model: str, text: str) -> None:
+    """What ids have been since the first release, written without the library that is used now."""
+    canonical = json.dumps([prompt, model, text], ensure_ascii=False, separators=(",", ":"))
+    expected = hashlib.sha256(canonical.encode("utf-8")).hexdigest()[:32]
+    assert completion_id(prompt, model, text) == expected
+
+
+def test_every_character_is_written_as_json_writes_it() -> None:
+    text = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x11000)]))
+    normal = unicodedata.normalize("NFC", text)
+    canonical = json.dumps([["user", normal]], ensure_ascii=False, separators=(",", ":"))
+    expected = hashlib.sha256(canonical.encode("utf-8")).hexdigest()[:32]
+    assert prompt_id([{"role": "user", "content": text}]) == expected

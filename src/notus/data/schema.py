@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
+import orjson
 import polars as pl
 
 from notus.data.contracts import REFUSED as REFUSED
@@ -66,14 +67,16 @@ def completion_id(prompt: str, model: str, text: str) -> str:
 
 def preference_id(prompt: str, chosen: str, rejected: str) -> str:
     """Hash one preference: 32 hex digits over the ids of its prompt and its two completions."""
-    # The canonical JSON of three hex ids, written down: five times as fast as asking json for it.
-    canonical = f'["{prompt}","{chosen}","{rejected}"]'
-    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()[:32]
+    return _digest([prompt, chosen, rejected])
 
 
 def _digest(value: object) -> str:
-    canonical = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()[:32]
+    try:
+        # The bytes of json's compact form, in a tenth of its time; a test holds the two together.
+        canonical = orjson.dumps(value)
+    except TypeError:
+        canonical = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    return hashlib.sha256(canonical).hexdigest()[:32]
 
 
 def _are_ids(*names: str) -> dict[str, pl.Expr]:
