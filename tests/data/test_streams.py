@@ -7,12 +7,18 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notus.data import streams
 from notus.data.parsed import Refusal
-from notus.data.streams import file_names, read_batches, source_files
+from notus.data.streams import (
+    _read_line_slowly,
+    file_names,
+    read_batches,
+    read_line,
+    source_files,
+)
 from notus.errors import DataError
 
 
@@ -210,3 +216,34 @@ def test_a_saved_data_set_is_a_source(tmp_path: Path) -> None:
         "train/data-00000-of-00001.arrow",
     ]
     assert [rows_of(path) for path in files] == [list(enumerate(rows, start=1))] * 2
+
+
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(2**70), 2**70)
+    | st.floats()
+    | st.text()
+    | st.sampled_from(["\ud800", "\U0001f600", "\u2028", "1" * 25]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(JSON_VALUES, st.booleans(), st.integers(0, 3), st.randoms(use_true_random=False))
+@settings(max_examples=400)
+def test_the_quick_way_to_read_a_line_is_the_slow_one(
+    value: object, escaped: bool, damages: int, random: Any
+) -> None:
+    line = bytearray(json.dumps(value, ensure_ascii=escaped).encode("utf-8", "surrogatepass"))
+    for _ in range(damages):
+        line[random.randrange(len(line))] = random.choice(b'0-+.eE"\\{}[],:nNI \t\xff\xef')
+    quick, slow = read_line(bytes(line)), _read_line_slowly(bytes(line))
+    assert json.dumps(quick) == json.dumps(slow)
+
+
+@pytest.mark.parametrize("line", ["-0", "-0.0", "1E400", "1e-400", "0.1", "-1.5e-7", "1" * 18])
+def test_numbers_are_read_alike(line: str) -> None:
+    quick, slow = read_line(line.encode()), _read_line_slowly(line.encode())
+    assert repr(quick) == repr(slow)

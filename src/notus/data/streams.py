@@ -6,6 +6,7 @@ row is a Refusal in its place; only what is damaged as a whole is an error.
 """
 
 import codecs
+import contextlib
 import gzip
 import json
 import zlib
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import orjson
 import pyarrow as pa
 
 from notus.data.json_array import LIMIT, elements
@@ -37,6 +39,8 @@ MAX_DEPTH = 200
 """Of nesting: deeper rows could be read, but not written again wherever they must be."""
 
 _PEEK = 1 << 16
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_LONG_NUMBER = b"0" * 19
 
 Rows = list[tuple[int, object]]
 
@@ -125,7 +129,7 @@ def _read_lines(file: Iterable[bytes]) -> Iterator[tuple[int, object]]:
     for number, line in enumerate(file, start=1):
         if line.strip():
             # Without its end, so that a cut line is called that and not a stray control character.
-            yield number, _row(line.rstrip(b"\r\n"))
+            yield number, read_line(line.rstrip(b"\r\n"))
 
 
 def _read_json(file: BinaryIO) -> Iterator[tuple[int, object]]:
@@ -134,19 +138,34 @@ def _read_json(file: BinaryIO) -> Iterator[tuple[int, object]]:
     file.seek(0)
     if begin.startswith(b"["):
         for number, element in enumerate(elements(file), start=1):
-            yield number, _row(element)
+            yield number, read_line(element)
         return
     first = begin.partition(b"\n")[0]
-    if b"\n" not in begin or isinstance(_row(first), Refusal):
+    if b"\n" not in begin or isinstance(read_line(first), Refusal):
         whole = file.read(LIMIT + 1)
-        if len(whole) <= LIMIT and not isinstance(row := _row(whole), Refusal):
+        if len(whole) <= LIMIT and not isinstance(row := read_line(whole), Refusal):
             yield 1, row
             return
         file.seek(0)
     yield from _read_lines(file)
 
 
-def _row(line: bytes) -> object:
+def read_line(line: bytes) -> object:
+    """Read one row from its bytes, without the line's end.
+
+    Returns:
+        Its JSON value, or a Refusal that says why it has none.
+    """
+    # orjson takes a third of json's time, and an integer of more than 64 bits for a float.
+    shallow = line.count(b"[") + line.count(b"{") < MAX_DEPTH
+    if shallow and _LONG_NUMBER not in line.translate(_ZEROS):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return orjson.loads(line)
+    return _read_line_slowly(line)
+
+
+def _read_line_slowly(line: bytes) -> object:
+    """Read whatever a row may hold: NaN, long integers, damage, of which it gives the reason."""
     try:
         text = line.decode("utf-8-sig")
         # NaN and Infinity are no JSON; pandas writes the first for a missing value.
