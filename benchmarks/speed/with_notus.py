@@ -19,8 +19,12 @@ from notus.store import read_feedback
 
 COMPARED = ("score_conflict", "scale", "arity", "identical", "tie", "flip")
 """Rules that the other contenders have, too."""
-DEAR = ("near_dup", "contamination", "confident", "collapse")
-"""Rules that compare all texts with each other, fit a model, or need a tokenizer."""
+DEAR = (
+    *("near_dup", "contamination", "confident", "collapse"),
+    *("alignment", "critique_conflict", "prompt_leak"),
+)
+"""Rules that read every word, compare all texts with each other, fit a model, or need a tokenizer;
+their times are in faults_DATE.md."""
 
 
 def work(source: Path, folder: Path, clock: Stopwatch, *, others: bool = True) -> Answer:
