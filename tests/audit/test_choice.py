@@ -52,8 +52,6 @@ def test_a_row_with_a_completion_that_nobody_scored_has_no_standing() -> None:
     prompts = {"a?": answers(0.1, None, 0.5), "b?": answers(0.2, 0.1)}
     found = candidates(make_subject(prompts, [("a?", 0, 2), ("b?", 0, 1)]))
     assert (found.standing == -1).tolist() == [True, True, True, False, False]
-    unscored = candidates(make_subject(prompts, [("b?", 0, 1)]), scored=False)
-    assert unscored.standing.tolist() == [-1, -1]
 
 
 def test_scores_of_several_kinds_and_raters_are_averaged_on_one_scale() -> None:

@@ -74,7 +74,7 @@ def position(subject: Subject) -> Verdict:
     False alarms: answers sorted by something good, such as a ranking by another judge. Where each
     model has a place of its own, place and model cannot be told apart, and nothing is found.
     """
-    found = candidates(subject, scored=False)
+    found = candidates(subject)
     problem = _problem(found)
     if problem is not None:
         return Verdict(skipped=problem)

@@ -11,6 +11,7 @@ Source: Luce 1959, "Individual Choice Behavior"; the iteration is Hunter 2004, "
 generalized Bradley-Terry models".
 """
 
+import functools
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -63,8 +64,9 @@ class Candidates:
         return Candidates(**kept | {"row": np.cumsum(starts) - 1, "names": self.names})
 
 
-def candidates(subject: Subject, *, scored: bool = True) -> Candidates:
-    """List what each preference chose from.
+@functools.lru_cache(maxsize=1)
+def candidates(subject: Subject) -> Candidates:
+    """List what each preference chose from; kept, because three rules ask it of one subject.
 
     Prompts with several preferences are left out: what is left to choose then depends on the
     others. The place is the `position` in the completions' metadata, where the source has one,
@@ -72,12 +74,11 @@ def candidates(subject: Subject, *, scored: bool = True) -> Candidates:
 
     Args:
         subject: What is audited.
-        scored: Whether `standing` is needed; else it is -1 throughout.
     """
     once = subject.preferences.lazy().filter(pl.len().over("prompt_id") == 1)
     position = pl.col("metadata").str.json_path_match("$.position").cast(pl.Int64, strict=False)
     has_position = pl.col("metadata").str.contains('"position"', literal=True)
-    scores = _scores(subject.feedback.ratings).lazy() if scored else _NO_SCORES.lazy()
+    scores = _scores(subject.feedback.ratings).lazy()
     frame = (
         subject.feedback.completions.select(
             "completion_id", "prompt_id", "model", place=pl.when(has_position).then(position)
@@ -207,6 +208,3 @@ def _standings(score: np.ndarray, row: np.ndarray, rows: int) -> np.ndarray:
     standing = np.empty(row.size, dtype=np.int64)
     standing[order] = classes
     return np.where(complete, standing, -1)
-
-
-_NO_SCORES = pl.DataFrame(schema={"completion_id": pl.String, "score": pl.Float64})
