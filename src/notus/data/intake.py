@@ -4,13 +4,12 @@ Every source row is either refused or kept, and every kept row is in the tables 
 there (`notus.data.known`); the counts add up exactly.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-import orjson
+import msgspec
 import polars as pl
 
 from notus.data.columns import Answer, Row, as_row
@@ -28,24 +27,31 @@ from notus.data.schema import (
     prompt_id,
     raw_text,
 )
+from notus.data.streams import Decode, read_line
 from notus.errors import DataError, explain
 
 TABLES = (PROMPTS, COMPLETIONS, RATINGS, REFUSED)
 """What an intake fills, in the order of `Intake.take`."""
 
+_METADATA = msgspec.json.Encoder(enc_hook=str, order="sorted")
 _COUNTED = ("rows", "prompts", "completions", "ratings")
 
 
 class Intake:
-    """Turns source rows into table rows, and keeps count of everything that came in."""
+    """Turns source rows into table rows, and keeps count of everything that came in.
+
+    Args:
+        parse: A reader's.
+        decode: Reads a JSON row, into a Row already if it can.
+    """
 
     def __init__(
         self,
         parse: Callable[[Mapping[str, object]], Parsed],
-        regular: Callable[[Mapping[str, object]], Row | None] | None = None,
+        decode: Decode = read_line,
     ) -> None:
+        self.decode = decode
         self._parse = parse
-        self._regular = regular
         self._known = Known()
         self._seen: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
@@ -61,7 +67,7 @@ class Intake:
         """Take one source row.
 
         Args:
-            row: A JSON value, or the Refusal of what is none.
+            row: A JSON value, the Refusal of what is none, or a Row that was read already.
             file: Name of the source file.
             line: Number of the row, from 1.
         """
@@ -135,10 +141,11 @@ class Intake:
         """Read a row; one that is refused says why."""
         if isinstance(row, Refusal):
             return _refused(row)
+        if isinstance(row, Row):
+            return row
         if not isinstance(row, Mapping):
             return _refused(Refusal("row", f"not an object: {type(row).__name__}", row))
-        found = self._regular(row) if self._regular else None
-        found = found or as_row(self._parse(row))
+        found = as_row(self._parse(row))
         if found.messages is not None:
             problem = _messages_problem(found.messages)
         else:
@@ -192,14 +199,11 @@ class Intake:
 
 
 def metadata_text(metadata: Mapping[str, object]) -> str:
-    """Write metadata as JSON text: NaN becomes null, and what JSON has no type for its text."""
-    try:
-        return orjson.dumps(metadata, str, orjson.OPT_PASSTHROUGH_DATETIME).decode()
-    except TypeError:
-        # An integer of more than 64 bits, or a depth of more than 254.
-        text = json.dumps(metadata, ensure_ascii=False, default=str)
-        value = json.loads(text, parse_constant=lambda _: None)
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """Write metadata as JSON text with sorted keys: equal metadata, equal text.
+
+    NaN becomes null, and what JSON has no type for becomes its text.
+    """
+    return _METADATA.encode(metadata).decode()
 
 
 def _frame(table: Table, columns: Sequence[Any], sha256: str) -> pl.DataFrame:

@@ -4,13 +4,12 @@ Ids are hashes of content, so the same feedback read twice, in any order, has th
 """
 
 import hashlib
-import json
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-import orjson
+import msgspec
 import polars as pl
 
 from notus.data.contracts import REFUSED as REFUSED
@@ -44,6 +43,9 @@ class Feedback:
     ratings: pl.LazyFrame
 
 
+_ENCODER = msgspec.json.Encoder()
+
+
 def prompt_id(messages: Sequence[Message]) -> str:
     """Hash a conversation: equal for texts that differ only in Unicode composition (NFC).
 
@@ -71,12 +73,8 @@ def preference_id(prompt: str, chosen: str, rejected: str) -> str:
 
 
 def _digest(value: object) -> str:
-    try:
-        # The bytes of json's compact form, in a tenth of its time; a test holds the two together.
-        canonical = orjson.dumps(value)
-    except TypeError:
-        canonical = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
-    return hashlib.sha256(canonical).hexdigest()[:32]
+    # The bytes of json's compact form, in a tenth of its time; a test holds the two together.
+    return hashlib.sha256(_ENCODER.encode(value)).hexdigest()[:32]
 
 
 def _are_ids(*names: str) -> dict[str, pl.Expr]:

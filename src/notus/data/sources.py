@@ -22,7 +22,7 @@ from notus.data.hub import locate_source
 from notus.data.intake import TABLES, Intake
 from notus.data.mapping import load_mapping, reader_of
 from notus.data.readers import READERS, detect
-from notus.data.regular import REGULAR
+from notus.data.regular import decoder
 from notus.data.streams import file_names, read_batches, source_files
 from notus.errors import UsageError, explain, explain_unknown
 from notus.manifest import file_digest
@@ -77,7 +77,7 @@ def ingest(
             name, intake = mapping.name, Intake(reader_of(mapping).parse)
         else:
             name = detect(files) if format == "auto" else format
-            intake = Intake(READERS[name].parse, REGULAR.get(name))
+            intake = Intake(READERS[name].parse, decoder(name))
         counts = _read(dict(zip(names, files, strict=True)), digests, directory, intake, progress)
         intake.judge(max_refused, " ".join(names))
         return {"format": name} | intake.facts() | counts
@@ -142,7 +142,7 @@ def _read(
 def _groups(path: Path, name: str, intake: Intake) -> Iterator[int]:
     """Let an intake add a file's rows; after each group, yield how many bytes have been read."""
     taken, position = intake.rows, 0
-    for rows, position in read_batches(path):
+    for rows, position in read_batches(path, intake.decode):
         for line, row in rows:
             intake.add(row, name, line)
         if intake.rows - taken >= GROUP_ROWS:
