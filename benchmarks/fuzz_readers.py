@@ -27,9 +27,9 @@ import yaml
 from mutations import SEEDS, file_of, mutate_bytes, mutate_row, real_rows
 
 from notus.data.contracts import check
-from notus.data.mapping import FieldMap, reader_of
+from notus.data.formats.mapping import FieldMap, reader_of
+from notus.data.formats.readers import READERS, Reader
 from notus.data.parsed import Parsed
-from notus.data.readers import READERS, Reader
 from notus.data.schema import TABLES
 from notus.data.sources import ingest
 from notus.errors import DataError

@@ -28,9 +28,9 @@ from typing import Any
 
 import numpy as np
 
+from notus.data.files.streams import read_batches
 from notus.data.schema import ASPECTS
 from notus.data.sources import ingest
-from notus.data.streams import read_batches
 from notus.manifest import file_digest, hardware, threads, versions
 from notus.store import read_manifest
 

@@ -12,7 +12,7 @@ DATA_HALF = (
     "notus.pipeline",
     "notus.audit.rules",
     "notus.binarize",
-    "notus.data.export",
+    "notus.data.exports.writers",
     "notus.data.prompts",
     "notus.data.sources",
     "notus.feedback.families",

@@ -9,7 +9,7 @@ import pytest
 from typer.main import get_command
 
 from notus.cli import app
-from notus.data.mapping import load_mapping
+from notus.data.formats.mapping import load_mapping
 from notus.specifications import specification
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -12,8 +12,8 @@ from typing import Any
 
 from notus import recipe, settings
 from notus.audit.rules import RULES
-from notus.data.export import WRITERS
-from notus.data.readers import READERS
+from notus.data.exports.writers import WRITERS
+from notus.data.formats.readers import READERS
 from notus.recipe import Section
 from notus.specifications import SPECIFICATIONS
 

@@ -12,9 +12,9 @@ from notus.audit.rules import RULES
 from notus.audit.texts import text_keys
 from notus.audit.verdict import Subject, Verdict
 from notus.binarize import binarize
+from notus.data.files.streams import read_batches
 from notus.data.schema import Feedback
 from notus.data.sources import ingest
-from notus.data.streams import read_batches
 from notus.specifications import specification
 from notus.store import read_feedback
 

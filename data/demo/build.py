@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from notus.console import Talk
-from notus.data.export import to_ultrafeedback
+from notus.data.exports.writers import to_ultrafeedback
 from notus.data.prompts import read_prompts
 from notus.data.schema import COMPLETIONS, PROMPTS, RATINGS, completion_id, prompt_id
 from notus.feedback.families import FAMILIES

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from notus.data.hub import is_hub_id
+from notus.data.files.hub import is_hub_id
 from notus.errors import RecipeError, explain
 from notus.recipe import Recipe, Section
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notus.data.readers import READERS
+from notus.data.formats.readers import READERS
 from notus.data.sources import ingest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notus.data import pairs, ultrafeedback
+from notus.data.formats import pairs, ultrafeedback
 from notus.data.intake import TABLES, Intake, metadata_text
 from notus.data.parsed import Parsed, ParsedCompletion, ParsedRating
 from notus.data.schema import TABLES as CONTRACTS

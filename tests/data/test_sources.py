@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from notus.data import streams, ultrafeedback
-from notus.data.readers import READERS
+from notus.data.files import streams
+from notus.data.formats import ultrafeedback
+from notus.data.formats.readers import READERS
 from notus.data.schema import TABLES, check, completion_id, prompt_id
 from notus.data.sources import ingest
 from notus.errors import DataError, UsageError

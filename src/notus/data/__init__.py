@@ -1,6 +1,7 @@
-"""Feedback as tables: their schemas and rules, the readers that fill them, the writers.
+"""Feedback as tables: their schemas and rules, and how a source becomes them.
 
-source file -> sources.ingest -> ultrafeedback.parse | pairs.parse -> schema tables on disk
-                                                                   -> refused rows, with reasons
-schema tables -> export.to_ultrafeedback -> rows in the raw UltraFeedback schema
+files (rows of whatever a source holds) -> formats (what a row says) -> sources.ingest
+                                                                     -> schema tables on disk
+                                                                     -> refused, with reasons
+schema tables -> exports (the schemas of other tools)
 """

@@ -13,6 +13,7 @@ import msgspec
 import polars as pl
 
 from notus.data.columns import Answer, Row, as_row
+from notus.data.files.streams import Decode, read_line
 from notus.data.known import Known, Place
 from notus.data.parsed import Parsed, Refusal
 from notus.data.schema import (
@@ -27,7 +28,6 @@ from notus.data.schema import (
     prompt_id,
     raw_text,
 )
-from notus.data.streams import Decode, read_line
 from notus.errors import DataError, explain
 
 TABLES = (PROMPTS, COMPLETIONS, RATINGS, REFUSED)

@@ -9,8 +9,8 @@ import json
 from itertools import islice
 from pathlib import Path
 
+from notus.data.files.streams import read_batches, source_files
 from notus.data.parsed import Refusal
-from notus.data.streams import read_batches, source_files
 from notus.manifest import file_digest
 
 LINES = (".jsonl", ".jsonl.gz")

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import polars as pl
 
-from notus.data.hub import locate_source
+from notus.data.files.hub import locate_source
+from notus.data.files.streams import file_names, read_batches, source_files
+from notus.data.formats.mapping import load_mapping, reader_of
+from notus.data.formats.readers import READERS, detect
+from notus.data.formats.regular import decoder
 from notus.data.intake import TABLES, Intake
-from notus.data.mapping import load_mapping, reader_of
-from notus.data.readers import READERS, detect
-from notus.data.regular import decoder
-from notus.data.streams import file_names, read_batches, source_files
 from notus.errors import UsageError, explain, explain_unknown
 from notus.manifest import file_digest
 from notus.store import StageResult, TableWriter, run_stage
@@ -53,8 +53,7 @@ def ingest(
         source: A file or a folder of files (`streams.SUFFIXES`), or as text also an id of the hub.
         out: The stage directory to write.
         format: A key of `READERS`, or "auto" to look at the first rows.
-        map: A YAML file that says which field means what (`notus.data.mapping`), instead of a
-            format.
+        map: A YAML file that says which field means what (`formats.mapping`), instead of a format.
         max_refused: Largest share of the rows, of the completions and of the ratings that may be
             refused. Repetitions do not count: they lose nothing.
         progress: Called after each group of rows with (bytes read, bytes in all).

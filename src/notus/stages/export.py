@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from notus.data.containers import DIRECTORY, require_container
-from notus.data.dataset_card import CONTAMINATION, AuditFacts, CardFacts, dataset_card
-from notus.data.export import WRITERS, Export, Writer, Written
+from notus.data.exports.containers import DIRECTORY, require_container
+from notus.data.exports.dataset_card import CONTAMINATION, AuditFacts, CardFacts, dataset_card
+from notus.data.exports.writers import WRITERS, Export, Writer, Written
 from notus.data.schema import FINDINGS
 from notus.errors import DataError, UsageError, explain, explain_unknown
 from notus.manifest import Manifest, versions

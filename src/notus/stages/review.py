@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from notus.data.argilla_responses import read_argilla_records
+from notus.data.exports.argilla_responses import read_argilla_records
+from notus.data.files.streams import read_batches
 from notus.data.parsed import Refusal
-from notus.data.streams import read_batches
 from notus.errors import DataError, UsageError, explain, explain_unknown
 from notus.review.decisions import Decisions
 from notus.review.reviewers import answers_of, compare

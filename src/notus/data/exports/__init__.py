@@ -1,0 +1,1 @@
+"""Feedback and preferences in the schemas of other tools."""
