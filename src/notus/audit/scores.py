@@ -177,6 +177,8 @@ def _lacking(feedback: Feedback) -> pl.LazyFrame:
     every = completions.group_by("source").agg(every=pl.col("aspect").explode().unique())
     return (
         completions.join(every, on="source")
+        # Comparing lists is dear, and those that are as long as all aspects lack none.
+        .filter(pl.col("aspect").list.len() < pl.col("every").list.drop_nulls().list.len())
         .with_columns(missing=pl.col("every").list.drop_nulls().list.set_difference("aspect"))
         .with_columns(pl.col("missing").list.sort())
         .filter(pl.col("missing").list.len() > 0)

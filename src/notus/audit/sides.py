@@ -5,7 +5,7 @@ the four aspects that are present, or a reward model's score. Other aspects (ver
 not votes: more of them is not better.
 """
 
-from collections.abc import Mapping
+import functools
 
 import polars as pl
 
@@ -20,17 +20,25 @@ NO_PAIRS = "there are no preferences; binarize the feedback, or ingest pairs"
 NO_SCORES = "no pair has scores on both sides; an overall score, aspect ratings or rewards would do"
 
 
-def votes(subject: Subject, kinds: Mapping[str, str] = KINDS) -> pl.DataFrame:
-    """Collect what is said of both sides of each pair.
+def votes(subject: Subject, *, stated: bool = False) -> pl.DataFrame:
+    """Collect what is said of both sides of each pair; several aspects of one kind are averaged.
 
     Args:
         subject: What is audited.
-        kinds: Aspect -> kind of score; several aspects of one kind are averaged.
+        stated: Whether the preferences that raters state are votes too, of kind `PREFERENCE`.
 
     Returns:
         pair (row of `subject.preferences`, from 0), rater, kind, the means chosen and rejected,
         and delta (chosen - rejected, as a share of the scale); sorted by the first three.
     """
+    said = _said(subject)
+    return said if stated else said.filter(pl.col("kind") != PREFERENCE)
+
+
+@functools.lru_cache(maxsize=1)
+def _said(subject: Subject) -> pl.DataFrame:
+    """All votes; kept, because several rules ask for those of one subject."""
+    kinds = {**KINDS, PREFERENCE: PREFERENCE}
     scored = subject.feedback.ratings.filter(
         pl.col("aspect").is_in(list(kinds)) & pl.col("value").is_finite()
     )

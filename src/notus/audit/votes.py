@@ -5,7 +5,7 @@ import polars as pl
 
 from notus.audit.features import features
 from notus.audit.logistic import fit, probability
-from notus.audit.sides import KINDS, NO_PAIRS, pair_issues, votes
+from notus.audit.sides import NO_PAIRS, pair_issues, votes
 from notus.audit.verdict import Finding, Subject, Verdict
 from notus.data.schema import PREFERENCE
 from notus.stats import wilson
@@ -35,7 +35,7 @@ def rm_vote(subject: Subject) -> Verdict:
     """
     if subject.preferences.is_empty():
         return Verdict(skipped=NO_PAIRS)
-    said = votes(subject, {**KINDS, PREFERENCE: PREFERENCE})
+    said = votes(subject, stated=True)
     stated = pl.col("kind") == PREFERENCE
     # One stated preference is the label itself, not a second opinion.
     said = said.filter(~stated | (stated.sum().over("pair") > 1))
