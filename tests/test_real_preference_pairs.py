@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
-import orjson
 import polars as pl
 import pytest
 
@@ -44,7 +44,7 @@ def source(shared_data: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def rows(source: Path) -> list[dict[str, Any]]:
-    return [orjson.loads(line) for line in source.read_bytes().splitlines()]
+    return [msgspec.json.decode(line) for line in source.read_bytes().splitlines()]
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
-import orjson
 import polars as pl
 from faults import plant_pairs, plant_texts
 from faults.kinds import FAULTS, REFUSED, Fault
@@ -105,7 +105,7 @@ def simulated(form: str, rows: int, *, seed: int, quirks: bool = False) -> Itera
 
 def base_rows(form: str, rows: int, seed: int) -> list[Row]:
     """Clean rows of a form, fresh at each call."""
-    return [orjson.loads(line) for line in _base_lines(form, rows, seed)]
+    return [msgspec.json.decode(line) for line in _base_lines(form, rows, seed)]
 
 
 def take_in(rows: Iterable[Row], folder: Path) -> Path:
@@ -164,7 +164,7 @@ def at_least(severity: str) -> tuple[str, ...]:
 
 @cache
 def _base_lines(form: str, rows: int, seed: int) -> tuple[bytes, ...]:
-    return tuple(orjson.dumps(row) for row in simulated(form, rows, seed=seed))
+    return tuple(msgspec.json.encode(row) for row in simulated(form, rows, seed=seed))
 
 
 def _refused_items(ingested: Path) -> list[str]:

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
-import orjson
 import polars as pl
 from faults import plant_ratings
 from faults.bench import at_least, take_in
@@ -56,9 +56,11 @@ def on_simulator(rows: int, *, seed: int, quirks: bool) -> list[Rediscovery]:
 
 def on_demo() -> list[Rediscovery]:
     """Look for the flips that the bundled feedback has."""
-    known = [orjson.loads(line) for line in (DEMO / "planted.jsonl").read_bytes().splitlines()]
+    known = [
+        msgspec.json.decode(line) for line in (DEMO / "planted.jsonl").read_bytes().splitlines()
+    ]
     with gzip.open(DEMO / "feedback.jsonl.gz") as file:
-        rows = list(_bare(orjson.loads(line) for line in file))
+        rows = list(_bare(msgspec.json.decode(line) for line in file))
     return _look(rows, {row["completion_id"] for row in known}, "bundled feedback")
 
 

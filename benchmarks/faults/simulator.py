@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
-import orjson
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from faults import judgements, marginals, prose, ratings, wordings
@@ -82,7 +82,7 @@ def write(path: Path, rows: Iterator[Row]) -> int:
     count = 0
     with path.open("wb") as file:
         for row in rows:
-            file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+            file.write(msgspec.json.encode(row) + b"\n")
             count += 1
     return count
 
