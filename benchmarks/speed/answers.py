@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 ASPECTS = ("instruction_following", "honesty", "truthfulness", "helpfulness")
 SEED = 42
 CONFLICT, CONFLICT_MEDIANS = 0.5, 6.0
@@ -17,8 +15,6 @@ EXAM_SOURCE = "truthful_qa"
 """Left out by h4-v2."""
 
 Answer = dict[str, Any]
-
-SHIFTS, FACTORS = (30, 27, 31), (0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 1)
 
 
 class Stopwatch:
@@ -39,19 +35,6 @@ def digest(ids: Iterable[str]) -> str:
     """Number of ids, and a hash of them in sorted order."""
     ordered = sorted(ids)
     return f"{len(ordered)} {hashlib.sha256(' '.join(ordered).encode()).hexdigest()[:16]}"
-
-
-def draws(ids: Iterable[str]) -> np.ndarray:
-    """Two random 64-bit numbers for each id, in shape [ids, 2]: its halves, mixed with the seed.
-
-    SplitMix64's finalizer, as in notus, so that the pairs can be compared.
-    """
-    halves = np.frombuffer(bytes.fromhex("".join(ids)), dtype="<u8").reshape(-1, 2)
-    key = hashlib.blake2b(str(SEED).encode(), digest_size=16).digest()
-    mixed = halves ^ np.frombuffer(key, dtype="<u8")
-    for shift, factor in zip(SHIFTS, FACTORS, strict=True):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return mixed
 
 
 def peak_gib() -> float:

@@ -17,10 +17,10 @@ from speed.answers import (
     CONFLICT,
     CONFLICT_MEDIANS,
     EXAM_SOURCE,
+    SEED,
     Answer,
     Stopwatch,
     digest,
-    draws,
 )
 from speed.with_pandas import NUMBERS, fold, hashed
 
@@ -120,16 +120,19 @@ def _twins(ids: list[str], keys: list[str]) -> list[str]:
 def _pair(
     ids: list[str], keys: list[str], scores: list[float], *, lower: bool
 ) -> tuple[int, int] | None:
+    draws = [
+        np.frombuffer(hashlib.blake2b(f"{SEED}:{name}".encode(), digest_size=16).digest(), "<u8")
+        for name in ids
+    ]
     if not ids:
         return None
-    drawn = draws(ids).tolist()
-    best = min(range(len(ids)), key=lambda i: (-scores[i], drawn[i][0]))
+    best = min(range(len(ids)), key=lambda i: (-scores[i], int(draws[i][0])))
     rivals = [
         i
         for i in range(len(ids))
         if keys[i] != keys[best] and i != best and (not lower or scores[i] < scores[best])
     ]
-    return (best, min(rivals, key=lambda i: drawn[i][1])) if rivals else None
+    return (best, min(rivals, key=lambda i: int(draws[i][1]))) if rivals else None
 
 
 def _audit(mapped: datasets.Dataset) -> tuple[dict[str, str], dict[str, int]]:

@@ -19,10 +19,10 @@ from speed.answers import (
     CONFLICT,
     CONFLICT_MEDIANS,
     EXAM_SOURCE,
+    SEED,
     Answer,
     Stopwatch,
     digest,
-    draws,
 )
 
 PROMPTS = ["prompt_id", "text", "source", "sha256", "line", "metadata"]
@@ -201,8 +201,12 @@ def draw(tables: Tables, score: pd.Series) -> pd.DataFrame:
     frame = tables.completions[["completion_id", "prompt_id", "key"]].merge(
         score.rename("score"), left_on="completion_id", right_index=True
     )
-    drawn = draws(frame["completion_id"])
-    return frame.assign(draw_chosen=drawn[:, 0], draw_rejected=drawn[:, 1])
+    digests = [
+        hashlib.blake2b(f"{SEED}:{name}".encode(), digest_size=16).digest()
+        for name in frame["completion_id"]
+    ]
+    words = np.frombuffer(b"".join(digests), dtype="<u8").reshape(-1, 2)
+    return frame.assign(draw_chosen=words[:, 0], draw_rejected=words[:, 1])
 
 
 def binarize(candidates: pd.DataFrame, *, lower: bool) -> pd.DataFrame:

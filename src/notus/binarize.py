@@ -1,6 +1,6 @@
 """Preferences from ratings, by a specification: the best completion against a lower one.
 
-Ties for the best and the choice of the rejected one are settled by a draw from (seed,
+Ties for the best and the choice of the rejected one are settled by a draw that hashes (seed,
 completion id), so neither row order nor other prompts can change a pair. The published sets break
 ties by file order and draw from a generator in row order; our draws differ from theirs, the
 distributions do not. `best_tie: first` and `index_0_or_2` follow the source's order as they did.
@@ -124,16 +124,12 @@ def _draws(ids: pl.Series, seed: int) -> list[pl.Series]:
     """Draw two numbers for each completion, one for each decision, from its id and the seed.
 
     One number for both would tie them: the loser of a tie for the best would hardly be rejected.
-    Not Polars' own hash, which may change with its version. An id is two random words already, so
-    each only needs mixing with the seed: by the finalizer of SplitMix64 (Steele, Lea and Flood
-    2014, "Fast Splittable Pseudorandom Number Generators", figure 17).
+    BLAKE2b and not Polars' own hash, which may change with its version.
     """
-    words = np.frombuffer(bytes.fromhex("".join(ids)), dtype="<u8").reshape(-1, 2)
-    key = hashlib.blake2b(str(seed).encode(), digest_size=16).digest()
-    mixed = words.astype(np.uint64) ^ np.frombuffer(key, dtype="<u8").astype(np.uint64)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return [pl.Series("draw_chosen", mixed[:, 0]), pl.Series("draw_rejected", mixed[:, 1])]
+    key = f"{seed}:".encode()
+    digests = [hashlib.blake2b(key + name.encode(), digest_size=16).digest() for name in ids]
+    words = np.frombuffer(b"".join(digests), dtype="<u8").reshape(-1, 2).astype(np.uint64)
+    return [pl.Series("draw_chosen", words[:, 0]), pl.Series("draw_rejected", words[:, 1])]
 
 
 def _rivals(candidates: pl.DataFrame, spec: Specification, group: list[str]) -> pl.DataFrame:
