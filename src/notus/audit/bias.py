@@ -196,10 +196,15 @@ def _index_finding(
     freedom = max(1, int(enough.sum()) - np.unique(strata).size)
     p = float(chdtrc(freedom, statistic))
     distance = float(np.abs(observed - expectation).sum() / 2 / found.rows)
-    places = [
-        f"{place}: {taken[found.index == place].sum() / found.rows:.1%} "
-        f"({expected[found.index == place].sum() / found.rows:.1%})"
+    shares = [
+        [weights[found.index == place].sum() / found.rows for weights in (taken, expected)]
         for place in range(int(found.index.max()) + 1)
+    ]
+    # A prompt that was given twice may have seven answers; its last places are no news.
+    places = [
+        f"{place}: {was:.1%} ({would_be:.1%})"
+        for place, (was, would_be) in enumerate(shares)
+        if max(was, would_be) >= 0.001
     ]
     return Finding(
         rule,
