@@ -196,16 +196,10 @@ def _index_finding(
     freedom = max(1, int(enough.sum()) - np.unique(strata).size)
     p = float(chdtrc(freedom, statistic))
     distance = float(np.abs(observed - expectation).sum() / 2 / found.rows)
-    shares = [
-        [weights[found.index == place].sum() / found.rows for weights in (taken, expected)]
-        for place in range(int(found.index.max()) + 1)
-    ]
+    was, would_be = (np.bincount(found.index, weights=w) / found.rows for w in (taken, expected))
     # A prompt that was given twice may have seven answers; its last places are no news.
-    places = [
-        f"{place}: {was:.1%} ({would_be:.1%})"
-        for place, (was, would_be) in enumerate(shares)
-        if max(was, would_be) >= 0.001
-    ]
+    shown = np.flatnonzero(np.maximum(was, would_be) >= 0.001)
+    places = [f"{place}: {was[place]:.1%} ({would_be[place]:.1%})" for place in shown]
     return Finding(
         rule,
         _severity(p, distance),
