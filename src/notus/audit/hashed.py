@@ -59,13 +59,6 @@ def pair_hashes(hashed: HashedWords) -> np.ndarray:
     return _mixed(hashed.words * _FACTORS[0] + following)
 
 
-def row_sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Add up one value a word to one a text (float64); a text without words has 0."""
-    total = np.zeros(values.size + 1)
-    np.cumsum(values, out=total[1:])
-    return np.asarray(total[starts[1:]] - total[starts[:-1]])
-
-
 def _slices(texts: pl.Series) -> Iterator[pl.Series]:
     """Cut texts into stretches of about `SLICE_BYTES`, at least one text each."""
     ends = texts.str.len_bytes().cast(pl.Int64).cum_sum().to_numpy()

@@ -1,6 +1,5 @@
 """What a reader makes of one source row, before ids and duplicates are looked at."""
 
-import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -48,12 +47,3 @@ class Parsed(NamedTuple):
 def refused_row(reason: str, row: Mapping[str, object]) -> Parsed:
     """Refuse a whole row."""
     return Parsed(None, "", {}, [], [Refusal("row", reason, row)])
-
-
-def json_text(metadata: Mapping[str, object]) -> str:
-    """Write metadata as JSON text: NaN becomes null, and what JSON has no type for its text."""
-    try:
-        return json.dumps(metadata, ensure_ascii=False, allow_nan=False, default=str)
-    except ValueError:
-        text = json.dumps(metadata, ensure_ascii=False, default=str)
-        return json.dumps(json.loads(text, parse_constant=lambda _: None), ensure_ascii=False)
