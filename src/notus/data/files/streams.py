@@ -165,7 +165,7 @@ def read_line(line: bytes) -> object:
         Its JSON value, or a Refusal that says why it has none.
     """
     if line.count(b"[") + line.count(b"{") < MAX_DEPTH:
-        # What msgspec reads it reads as json does, in a third of the time.
+        # What msgspec reads it reads as json does; all in all that takes half as long.
         with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
             return msgspec.json.decode(line)
     return _read_line_slowly(line)
