@@ -35,6 +35,11 @@ class Pair:
     reference_chosen: float = float("nan")
     """Summed log-prob of the chosen completion under the reference, in nats; NaN: not yet known."""
     reference_rejected: float = float("nan")
+    prompt_cut: int = 0
+    """Tokens that the prompt lost to max_prompt_length."""
+    chosen_cut: int = 0
+    """Tokens that the chosen completion lost to max_length."""
+    rejected_cut: int = 0
 
     @property
     def num_tokens(self) -> int:
@@ -104,6 +109,9 @@ def encode_preferences(
                 prompt_ids=chosen.prompt_ids,
                 chosen_ids=chosen.completion_ids,
                 rejected_ids=rejected.completion_ids,
+                prompt_cut=chosen.prompt_cut,
+                chosen_cut=chosen.completion_cut,
+                rejected_cut=rejected.completion_cut,
             )
         )
     return EncodedPreferences(

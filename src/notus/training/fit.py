@@ -6,21 +6,16 @@ A killed training goes on from its last complete checkpoint, to the same weights
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import torch
-from transformers import PrinterCallback, TrainingArguments, set_seed
+from transformers import PrinterCallback, TrainingArguments
 
-from notus.chat_template import Encoder
-from notus.data.schema import DROPPED, Feedback
-from notus.errors import DataError, ModelError, explain
-from notus.models import Model, load, no_bars, resolve_precision, save
-from notus.recipe import LoraSection, Recipe
-from notus.store import write_frame, write_table
-from notus.training.batches import Pair, draw_pairs, encode_preferences, split_by_prompt
+from notus.data.schema import Feedback
+from notus.models import Model, no_bars, save
+from notus.recipe import Recipe
 from notus.training.callbacks import (
     CompleteMark,
     EvaluateLast,
@@ -29,17 +24,9 @@ from notus.training.callbacks import (
     last_checkpoint,
     remove_checkpoints,
 )
-from notus.training.reference import ReferenceStore, reference_logps
+from notus.training.prepare import Prepared, Split, add_lora, prepare, split_facts, write_split
+from notus.training.reference import reference_logps
 from notus.training.trainer import PreferenceTrainer
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """The pairs of one run."""
-
-    train: list[Pair]
-    heldout: list[Pair]
-    facts: dict[str, object]
 
 
 def fit(
@@ -71,12 +58,11 @@ def fit(
         ModelError: The recipe's lengths exceed the model's window.
         TrainingError: The loss of step 0 is not ln 2.
     """
-    model = load(str(base), trust_remote_code=recipe.model.trust_remote_code)
-    _check_window(recipe, model)
-    precision = resolve_precision(recipe.train.precision)
-    split = _prepare(recipe, preferences, feedback, model, directory)
-    split = _with_references(recipe, split, model, reference_root, precision, progress)
-    trainer = _make_trainer(recipe, split, model, precision, directory, progress)
+    prepared = prepare(recipe, preferences, feedback, base, reference_root=reference_root)
+    write_split(prepared, directory)
+    model, precision = prepared.model, prepared.precision
+    split = _with_references(prepared, progress)
+    trainer = _make_trainer(prepared, split, directory, progress)
     trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     checkpoint = last_checkpoint(directory / "checkpoints")
     with no_bars():
@@ -85,7 +71,8 @@ def fit(
     final: Mapping[str, float] = [{}, *(row for row in history if "eval_loss" in row)][-1]
     _save(trainer.model, model, recipe, directory)
     return {
-        **split.facts,
+        **split_facts(prepared),
+        "reference_key": prepared.store.key,
         "steps": output.global_step,
         "train_loss": _mean_loss(history),
         "precision": precision,
@@ -94,70 +81,9 @@ def fit(
     }
 
 
-def _check_window(recipe: Recipe, model: Model) -> None:
-    if recipe.data.max_length > model.window:
-        raise ModelError(
-            explain(
-                found=f"data.max_length {recipe.data.max_length}",
-                expected=f"at most {model.window} tokens, the window of {recipe.model.base}",
-                where="recipe section data",
-                remedy=f"--set data.max_length={model.window}, or a model with a longer window",
-            )
-        )
-
-
-def _prepare(
-    recipe: Recipe, preferences: pl.DataFrame, feedback: Feedback, model: Model, directory: Path
-) -> Split:
-    """Encode the preferences, drop what cannot be trained on, split the rest by prompt."""
-    data = recipe.data
-    encode = Encoder(
-        model.tokenizer, max_length=data.max_length, max_prompt_length=data.max_prompt_length
-    )
-    encoded = encode_preferences(preferences, feedback, encode)
-    prompts = [pair.prompt_id for pair in encoded.pairs]
-    train_side, _ = split_by_prompt(prompts, holdout=data.holdout, seed=recipe.seed)
-    usable = [pair for pair in encoded.pairs if pair.prompt_id in train_side]
-    train = draw_pairs(usable, data.max_pairs, seed=recipe.seed)
-    heldout = [pair for pair in encoded.pairs if pair.prompt_id not in train_side]
-    write_table(directory, DROPPED, encoded.dropped)
-    left_out = {p.preference_id for p in usable} - {p.preference_id for p in train}
-    rows = [(p.preference_id, "train") for p in train]
-    rows += [(p.preference_id, "heldout") for p in heldout]
-    rows += [(name, "left out") for name in sorted(left_out)]
-    schema = {"preference_id": pl.String, "split": pl.String}
-    write_frame(directory / "split.parquet", pl.DataFrame(rows, schema=schema, orient="row"))
-    if not train:
-        raise DataError(
-            explain(
-                found=f"{preferences.height} preferences, {encoded.dropped.height} of them dropped",
-                expected="at least one pair to train on",
-                where="preferences.parquet, after encoding and holdout",
-                remedy="look at the reasons in dropped.parquet; lower data.holdout",
-            )
-        )
-    facts: dict[str, object] = {
-        "pairs_train": len(train),
-        "pairs_left_out": len(left_out),
-        "pairs_heldout": len(heldout),
-        "dropped": encoded.dropped.height,
-        "prompts_cut": encoded.num_prompts_cut,
-        "completions_cut": encoded.num_completions_cut,
-        "tokens_in_pairs": sum(pair.num_tokens for pair in train),
-    }
-    return Split(train=train, heldout=heldout, facts=facts)
-
-
-def _with_references(
-    recipe: Recipe,
-    split: Split,
-    model: Model,
-    root: Path,
-    precision: str,
-    progress: Progress | None,
-) -> Split:
+def _with_references(prepared: Prepared, progress: Progress | None) -> Split:
     """Fill in the reference log-probs, under the same type of matrix products as training."""
-    store = ReferenceStore(root, model, precision=precision)
+    split, model = prepared.split, prepared.model
     pairs = [*split.train, *split.heldout]
     groups = [(p.prompt_ids, (p.chosen_ids, p.rejected_ids)) for p in pairs]
 
@@ -165,29 +91,25 @@ def _with_references(
         if progress is not None:
             progress("reference", done, total)
 
-    device = model.model.device.type
-    with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
+    device, bf16 = model.model.device.type, prepared.precision == "bfloat16"
+    max_tokens = prepared.recipe.train.max_tokens
+    with torch.autocast(device, torch.bfloat16, enabled=bf16):
         logps = reference_logps(
-            store, model.model, groups, max_tokens=recipe.train.max_tokens, progress=report
+            prepared.store, model.model, groups, max_tokens=max_tokens, progress=report
         )
     filled = [p.with_reference(*pair) for p, pair in zip(pairs, logps, strict=True)]
     n = len(split.train)
-    facts = {**split.facts, "reference_key": store.key}
-    return Split(train=filled[:n], heldout=filled[n:], facts=facts)
+    return Split(train=filled[:n], heldout=filled[n:], left_out=split.left_out)
 
 
 def _make_trainer(
-    recipe: Recipe,
-    split: Split,
-    model: Model,
-    precision: str,
-    directory: Path,
-    progress: Progress | None,
+    prepared: Prepared, split: Split, directory: Path, progress: Progress | None
 ) -> PreferenceTrainer:
-    arguments = _arguments(recipe, directory, precision, heldout=bool(split.heldout))
-    policy = model.model
+    recipe = prepared.recipe
+    arguments = _arguments(prepared, directory)
+    policy = prepared.model.model
     if recipe.train.lora is not None:
-        policy = _add_lora(policy, recipe.train.lora, seed=arguments.seed)
+        policy = add_lora(policy, recipe.train.lora, seed=prepared.seed)
     trainer = PreferenceTrainer(
         policy,
         arguments,
@@ -202,11 +124,8 @@ def _make_trainer(
     return trainer
 
 
-def _arguments(
-    recipe: Recipe, directory: Path, precision: str, *, heldout: bool
-) -> TrainingArguments:
-    train = recipe.train
-    seed = recipe.seed if train.seed is None else train.seed
+def _arguments(prepared: Prepared, directory: Path) -> TrainingArguments:
+    train, heldout = prepared.recipe.train, bool(prepared.split.heldout)
     return TrainingArguments(
         output_dir=str(directory / "checkpoints"),
         per_device_train_batch_size=train.pairs_per_step,
@@ -220,7 +139,7 @@ def _arguments(
         optim="adamw_torch",
         weight_decay=train.weight_decay,
         max_grad_norm=train.max_grad_norm,
-        bf16=precision == "bfloat16",
+        bf16=prepared.precision == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
         activation_checkpointing=train.gradient_checkpointing,
         eval_strategy="steps" if train.eval_steps and heldout else "no",
@@ -234,8 +153,8 @@ def _arguments(
         report_to=[name for name in train.report_to if name != "tensorboard"] or "none",
         remove_unused_columns=False,
         dataloader_drop_last=False,
-        seed=seed,
-        data_seed=seed,
+        seed=prepared.seed,
+        data_seed=prepared.seed,
         disable_tqdm=True,
     )
 
@@ -258,20 +177,6 @@ def _callbacks(
 def _rmsprop(recipe: Recipe) -> tuple[type[torch.optim.Optimizer], dict[str, float]]:
     settings = {"lr": recipe.train.learning_rate, "weight_decay": recipe.train.weight_decay}
     return torch.optim.RMSprop, settings
-
-
-def _add_lora(model: Any, settings: LoraSection, *, seed: int) -> Any:
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(
-        r=settings.r,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules=settings.target_modules,
-        task_type="CAUSAL_LM",
-    )
-    set_seed(seed)  # As the trainer will do, but adapters are drawn before there is one.
-    return get_peft_model(model, config)
 
 
 def _mean_loss(history: Sequence[Mapping[str, float]]) -> float:
