@@ -237,3 +237,9 @@ def test_a_file_that_is_not_there(name: str, tmp_path: Path) -> None:
 def test_any_override_is_applied_or_explained(text: str) -> None:
     with contextlib.suppress(RecipeError):
         assert read(text).name
+
+
+def test_a_cosine_alone_has_an_end_of_its_own() -> None:
+    assert read("train.schedule=cosine", "train.min_lr_ratio=0.1").train.min_lr_ratio == 0.1
+    with pytest.raises(RecipeError, match=r"(?s)min_lr_ratio 0.1.*schedule is linear"):
+        read("train.min_lr_ratio=0.1")

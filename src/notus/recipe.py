@@ -100,6 +100,8 @@ class TrainSection(Section):
     """Shape of the learning rate after its warm-up."""
     warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps over which the learning rate rises."""
+    min_lr_ratio: float = Field(default=0.0, ge=0, lt=1)
+    """Where a cosine schedule ends, as a share of the peak (0: at nothing)."""
     epochs: float = Field(default=1.0, gt=0)
     """Passes over the preferences."""
     max_steps: int | None = Field(default=None, gt=0)
@@ -130,6 +132,15 @@ class TrainSection(Section):
     """Write a checkpoint every so many steps; a killed training goes on from the last."""
     report_to: list[str] = ["tensorboard"]
     """Trackers, by their transformers names."""
+
+    @model_validator(mode="after")
+    def _schedule_has_an_end(self) -> Self:
+        if self.min_lr_ratio > 0 and self.schedule != "cosine":
+            raise ValueError(
+                f"min_lr_ratio {self.min_lr_ratio} is where a cosine schedule ends, "
+                f"and schedule is {self.schedule}"
+            )
+        return self
 
 
 class EvaluateSection(Section):

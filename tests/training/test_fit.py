@@ -189,7 +189,7 @@ def killed(root: Path, plain: StageResult) -> Path:
     here = Path(small_runs.__file__).parent
     command = [sys.executable, small_runs.__file__, str(root), "killed", "train", "5"]
     environment = os.environ | {
-        "PYTHONPATH": str(here.parent),
+        "PYTHONPATH": os.pathsep.join([str(here.parent), *sys.path]),
         "OMP_NUM_THREADS": str(torch.get_num_threads()),
     }
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -381,6 +381,17 @@ def test_the_seed_orders_the_pairs_and_keeps_the_holdout(
     assert splits[0].equals(splits[1])
     assert_same_weights(tmp_path / "one", tmp_path / "again")
     assert largest_change(weights(tmp_path / "one"), weights(tmp_path / "two")) > 0
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.1])
+def test_a_cosine_ends_where_the_recipe_says(
+    run_fit: Callable[..., dict[str, Any]], tmp_path: Path, plain: StageResult, ratio: float
+) -> None:
+    """SmolLM3's APO ends at a tenth: r + (1 - r) (1 + cos(pi t / T)) / 2 of the peak."""
+    run_fit(schedule="cosine", min_lr_ratio=ratio, warmup_ratio=0, max_steps=4, learning_rate=1e-4)
+    rates = [row["learning_rate"] for row in metrics(tmp_path / "out") if "loss" in row]
+    cosine = [(1 + math.cos(math.pi * t / 4)) / 2 for t in range(4)]
+    assert rates == pytest.approx([1e-4 * (ratio + (1 - ratio) * part) for part in cosine])
 
 
 @pytest.mark.parametrize(("optimizer", "size"), [("adamw_torch", 1e-4), ("rmsprop", 1e-3)])

@@ -11,11 +11,12 @@ from typing import Any
 
 import polars as pl
 import torch
-from transformers import PrinterCallback, TrainingArguments
+from transformers import PrinterCallback
 
 from notus.data.schema import Feedback
 from notus.models import Model, no_bars, save
 from notus.recipe import Recipe
+from notus.training.arguments import optimizer_class, training_arguments
 from notus.training.callbacks import (
     CompleteMark,
     EvaluateLast,
@@ -106,7 +107,7 @@ def _make_trainer(
     prepared: Prepared, split: Split, directory: Path, progress: Progress | None
 ) -> PreferenceTrainer:
     recipe = prepared.recipe
-    arguments = _arguments(prepared, directory)
+    arguments = training_arguments(prepared, directory)
     policy = prepared.model.model
     if recipe.train.lora is not None:
         policy = add_lora(policy, recipe.train.lora, seed=prepared.seed)
@@ -118,45 +119,10 @@ def _make_trainer(
         beta=recipe.train.beta,
         max_tokens=recipe.train.max_tokens,
         callbacks=_callbacks(recipe, split, directory, progress),
-        optimizer_cls_and_kwargs=_rmsprop(recipe) if recipe.train.optimizer == "rmsprop" else None,
+        optimizer_cls_and_kwargs=optimizer_class(recipe),
     )
     trainer.remove_callback(PrinterCallback)  # It prints every log to stdout.
     return trainer
-
-
-def _arguments(prepared: Prepared, directory: Path) -> TrainingArguments:
-    train, heldout = prepared.recipe.train, bool(prepared.split.heldout)
-    return TrainingArguments(
-        output_dir=str(directory / "checkpoints"),
-        per_device_train_batch_size=train.pairs_per_step,
-        per_device_eval_batch_size=train.pairs_per_step,
-        gradient_accumulation_steps=1,
-        num_train_epochs=train.epochs,
-        max_steps=train.max_steps or -1,
-        learning_rate=train.learning_rate,
-        lr_scheduler_type=train.schedule,
-        warmup_steps=train.warmup_ratio,
-        optim="adamw_torch",
-        weight_decay=train.weight_decay,
-        max_grad_norm=train.max_grad_norm,
-        bf16=prepared.precision == "bfloat16",
-        use_cpu=not torch.cuda.is_available(),
-        activation_checkpointing=train.gradient_checkpointing,
-        eval_strategy="steps" if train.eval_steps and heldout else "no",
-        eval_steps=train.eval_steps,
-        save_strategy="steps",
-        save_steps=train.save_steps,
-        save_total_limit=2,
-        logging_steps=1,
-        logging_first_step=True,
-        logging_nan_inf_filter=False,
-        report_to=[name for name in train.report_to if name != "tensorboard"] or "none",
-        remove_unused_columns=False,
-        dataloader_drop_last=False,
-        seed=prepared.seed,
-        data_seed=prepared.seed,
-        disable_tqdm=True,
-    )
 
 
 def _callbacks(
@@ -172,11 +138,6 @@ def _callbacks(
         # transformers would write below the checkpoints, which go when training is done.
         found.append(TensorBoardCallback(SummaryWriter(str(directory / "tensorboard"))))
     return found
-
-
-def _rmsprop(recipe: Recipe) -> tuple[type[torch.optim.Optimizer], dict[str, float]]:
-    settings = {"lr": recipe.train.learning_rate, "weight_decay": recipe.train.weight_decay}
-    return torch.optim.RMSprop, settings
 
 
 def _mean_loss(history: Sequence[Mapping[str, float]]) -> float:
