@@ -72,17 +72,25 @@ def run(recipe: Recipe, out: Path, *, talk: Talk, until: str = "card") -> RunRes
     write_recipe(recipe, out)
     step = Steps(talk)
     feedback, preferences = _data_half(recipe, out, step)
+    given = _held_out(recipe, out, step)
     base = step("base", lambda: _base(recipe, out))
-    training = step("train", lambda: train(recipe, out, feedback, preferences, base, talk))
+    training = step("train", lambda: train(recipe, out, feedback, preferences, base, talk, given))
     if until == "card":
-        evaluate(recipe, out, feedback, preferences, base, training, step=step)
+        measured = given or model_stages.Given(feedback, preferences)
+        evaluate(recipe, out, *measured, base, training, step=step)
     report, card = write_report(out), write_card(out)
     talk.say(f"report: {report}\ncard:   {card}")
     return RunResult(directory=out, report=report, card=card, stages=step.reused)
 
 
 def train(
-    recipe: Recipe, out: Path, feedback: Path, preferences: Path, base: Path, talk: Talk
+    recipe: Recipe,
+    out: Path,
+    feedback: Path,
+    preferences: Path,
+    base: Path,
+    talk: Talk,
+    given: model_stages.Given | None,
 ) -> StageResult:
     """Train on binarized preferences inside a run's directory."""
     return model_stages.train(
@@ -92,6 +100,7 @@ def train(
         base=base,
         out=out / "training",
         reference=out / "reference",
+        heldout=given,
         progress=talk.advance,
     )
 
@@ -106,7 +115,7 @@ def evaluate(
     *,
     step: Steps,
 ) -> Path:
-    """Measure base and tuned on the same items and compare them, paired."""
+    """Measure base and tuned on the same items, held-out preferences among them, and compare."""
     heldout = model_stages.Heldout(
         feedback=feedback,
         preferences=preferences,
@@ -188,6 +197,28 @@ def _data_half(recipe: Recipe, out: Path, step: Steps) -> tuple[Path, Path]:
         "binarize", lambda: binarize(feedback, out / "preferences", **dict(settings))
     )
     return feedback, preferences
+
+
+def _held_out(recipe: Recipe, out: Path, step: Steps) -> model_stages.Given | None:
+    """Feedback and preferences of `data.heldout`, as its rows state them."""
+    data, folder = recipe.data, out / "heldout"
+    if data.heldout is None:
+        return None
+    source = str(data.heldout)
+    feedback = step(
+        "ingest of held-out pairs",
+        lambda: ingest(
+            source,
+            folder / "feedback",
+            max_refused=data.max_refused,
+            progress=step.talk.bar("ingest"),
+        ),
+    )
+    preferences = step(
+        "held-out pairs",
+        lambda: binarize(feedback, folder / "preferences", strategy="given"),
+    )
+    return model_stages.Given(feedback, preferences)
 
 
 def _base(recipe: Recipe, out: Path) -> StageResult:

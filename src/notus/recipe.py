@@ -52,6 +52,9 @@ class DataSection(Section):
     """Longest prompt, in tokens; its oldest tokens are cut."""
     holdout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the prompts whose preferences are kept for reward accuracy, never trained on."""
+    heldout: Path | None = None
+    """Pairs of a file or folder of their own, as they are stated there, in place of `holdout`: a
+    prompt that stands in it is never trained on."""
     max_pairs: int | None = Field(default=None, gt=0)
     """Train on at most so many preferences, drawn by the recipe's seed (null: on all)."""
 
@@ -61,6 +64,14 @@ class DataSection(Section):
             raise ValueError(
                 f"max_prompt_length {self.max_prompt_length} must be below "
                 f"max_length {self.max_length}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_holdout(self) -> Self:
+        if self.heldout is not None and self.holdout > 0:
+            raise ValueError(
+                f"heldout {self.heldout.name} is given, so holdout must be 0, not {self.holdout}"
             )
         return self
 
@@ -119,9 +130,12 @@ class TrainSection(Section):
     """Decoupled weight decay."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are scaled down to this norm."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of the weights in memory, and so of the residual stream. bfloat16 halves both; updates
+    below one part in 256 of a weight are then lost, so it is for frozen weights or large steps."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Type of the matrix products; weights and sums stay float32. auto: bfloat16 where the hardware
-    has it."""
+    """Type of the matrix products; sums over tokens and vocabulary stay float32. auto: bfloat16
+    where the hardware has it."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
     lora: LoraSection | None = None
@@ -132,6 +146,15 @@ class TrainSection(Section):
     """Write a checkpoint every so many steps; a killed training goes on from the last."""
     report_to: list[str] = ["tensorboard"]
     """Trackers, by their transformers names."""
+
+    @model_validator(mode="after")
+    def _products_are_as_wide_as_weights(self) -> Self:
+        if self.dtype == "bfloat16" and self.precision == "float32":
+            raise ValueError(
+                "dtype bfloat16 makes bfloat16 products too; precision must be auto or bfloat16, "
+                f"not {self.precision}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _schedule_has_an_end(self) -> Self:

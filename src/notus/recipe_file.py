@@ -45,11 +45,14 @@ def resolve_paths(recipe: Recipe, folder: Path) -> Recipe:
     def absolute(value: Path | None) -> Path | None:
         return None if value is None else (folder / value.expanduser()).resolve()
 
-    source = absolute(recipe.data.source)
-    if source is not None and not source.exists() and is_hub_id(str(recipe.data.source)):
-        source = recipe.data.source
+    def source(value: Path | None) -> Path | None:
+        path = absolute(value)
+        on_hub = path is not None and not path.exists() and is_hub_id(str(value))
+        return value if on_hub else path
+
     paths = {name: absolute(getattr(recipe.data, name)) for name in ("map", "planted")}
-    data = recipe.data.model_copy(update={"source": source, **paths})
+    paths |= {name: source(getattr(recipe.data, name)) for name in ("source", "heldout")}
+    data = recipe.data.model_copy(update=paths)
     evaluate = recipe.evaluate.model_copy(update={"prompts": absolute(recipe.evaluate.prompts)})
     against = [absolute(path) for path in recipe.binarize.against]
     binarize = recipe.binarize.model_copy(update={"against": against})

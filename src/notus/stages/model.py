@@ -6,6 +6,7 @@ torch and transformers are imported inside the functions, so that a reused stage
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
@@ -14,6 +15,18 @@ from notus.names import model_digest, short_name
 from notus.recipe import EvaluateSection, Recipe
 from notus.stages.files import write_json
 from notus.store import StageResult, read_feedback, read_table, run_stage, write_frame
+
+
+class Given(NamedTuple):
+    """Directories of preferences that a recipe holds out as a file of their own."""
+
+    feedback: Path
+    preferences: Path
+
+    @property
+    def inputs(self) -> dict[str, Path]:
+        """Inputs of a stage that reads them."""
+        return {f"heldout {name}": path for name, path in self._asdict().items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +83,14 @@ def train(
     base: Path,
     out: Path,
     reference: Path,
+    heldout: Given | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> StageResult:
     """Train on preferences: model/, metrics.jsonl, split.parquet, dropped.parquet."""
 
     def build(directory: Path) -> Mapping[str, object]:
         from notus.training.fit import fit
+        from notus.training.prepare import read_tables
 
         return fit(
             recipe,
@@ -84,18 +99,19 @@ def train(
             base,
             directory,
             reference_root=reference,
+            heldout=None if heldout is None else read_tables(*heldout),
             progress=progress,
         )
 
-    data = recipe.data.model_dump(
-        mode="json", include={"max_length", "max_prompt_length", "holdout", "max_pairs"}
-    )
-    settings = recipe.train.model_dump(mode="json")
+    read = {"max_length", "max_prompt_length", "holdout", "max_pairs"}
+    data = recipe.data.model_dump(mode="json", include=read)
+    config = {"seed": recipe.seed, "data": data, "train": recipe.train.model_dump(mode="json")}
+    inputs = {"feedback": feedback, "preferences": preferences, "base": base}
     return run_stage(
         out,
         stage="train",
-        config={"seed": recipe.seed, "data": data, "train": settings},
-        inputs={"feedback": feedback, "preferences": preferences, "base": base},
+        config=config,
+        inputs={**inputs, **(heldout.inputs if heldout else {})},
         build=build,
         resumable=True,
         determinism="machine",

@@ -16,6 +16,7 @@ from transformers import PrinterCallback
 from notus.data.schema import Feedback
 from notus.models import Model, no_bars, save
 from notus.recipe import Recipe
+from notus.training.adapters import add_lora
 from notus.training.arguments import optimizer_class, training_arguments
 from notus.training.callbacks import (
     CompleteMark,
@@ -25,7 +26,7 @@ from notus.training.callbacks import (
     last_checkpoint,
     remove_checkpoints,
 )
-from notus.training.prepare import Prepared, Split, add_lora, prepare, split_facts, write_split
+from notus.training.prepare import Prepared, Split, Tables, prepare, split_facts, write_split
 from notus.training.reference import reference_logps
 from notus.training.trainer import PreferenceTrainer
 
@@ -38,6 +39,7 @@ def fit(
     directory: Path,
     *,
     reference_root: Path,
+    heldout: Tables | None = None,
     progress: Progress | None = None,
 ) -> Mapping[str, object]:
     """Train a model on preferences; write it, its metrics and its split.
@@ -49,6 +51,7 @@ def fit(
         base: The model to start from, which is also the reference.
         directory: A resumable stage's directory.
         reference_root: Folder of reference log-probs, shared by runs on the same data.
+        heldout: Preferences of `data.heldout`, if the recipe has it.
         progress: Called with (what, done, total).
 
     Returns:
@@ -59,7 +62,9 @@ def fit(
         ModelError: The recipe's lengths exceed the model's window.
         TrainingError: The loss of step 0 is not ln 2.
     """
-    prepared = prepare(recipe, preferences, feedback, base, reference_root=reference_root)
+    prepared = prepare(
+        recipe, preferences, feedback, base, reference_root=reference_root, heldout=heldout
+    )
     write_split(prepared, directory)
     model, precision = prepared.model, prepared.precision
     split = _with_references(prepared, progress)

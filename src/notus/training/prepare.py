@@ -6,18 +6,19 @@ The training and its preflight get the same object, so what is checked is what i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
+import torch
 
 from notus.chat_template import Encoder
 from notus.data.schema import DROPPED, Feedback
 from notus.errors import DataError, ModelError, explain
 from notus.models import Model, load, resolve_precision
-from notus.recipe import LoraSection, Recipe
-from notus.store import write_frame, write_table
+from notus.recipe import Recipe
+from notus.store import read_feedback, read_table, write_frame, write_table
 from notus.training.batches import (
     EncodedPreferences,
     Pair,
@@ -35,7 +36,23 @@ class Split:
     train: list[Pair]
     heldout: list[Pair]
     left_out: list[str]
-    """Ids of the preferences that max_pairs did not draw."""
+    """Ids of the preferences that max_pairs did not draw, or whose prompt is held out elsewhere."""
+
+
+class Tables(NamedTuple):
+    """Preferences, and the feedback that their ids point into."""
+
+    preferences: pl.DataFrame
+    feedback: Feedback
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """Preferences as tokens, and who is on which side."""
+
+    encoder: Encoder
+    encoded: EncodedPreferences
+    split: Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +86,7 @@ def prepare(
     base: Path | str,
     *,
     reference_root: Path,
+    heldout: Tables | None = None,
 ) -> Prepared:
     """Load the model, encode the preferences, drop what cannot be trained on, split the rest.
 
@@ -78,30 +96,57 @@ def prepare(
         feedback: The tables that its ids point into.
         base: The model to start from, which is also the reference.
         reference_root: Folder of reference log-probs, shared by runs on the same data.
+        heldout: Preferences of `data.heldout`, if the recipe has it.
 
     Raises:
         DataError: No pair is left to train on.
         ModelError: The recipe's lengths exceed the model's window.
     """
-    model = load(str(base), trust_remote_code=recipe.model.trust_remote_code)
+    model = load(
+        str(base),
+        dtype=getattr(torch, recipe.train.dtype),
+        trust_remote_code=recipe.model.trust_remote_code,
+    )
     _check_window(recipe, model)
     precision = resolve_precision(recipe.train.precision)
-    data = recipe.data
-    encoder = Encoder(
-        model.tokenizer, max_length=data.max_length, max_prompt_length=data.max_prompt_length
-    )
-    encoded = encode_preferences(preferences, feedback, encoder)
+    tables = Tables(preferences, feedback)
+    tokens = tokenise(recipe, model.tokenizer, tables, heldout)
+    preferences, feedback = tables if heldout is None else _union(tables, heldout)
     return Prepared(
         recipe=recipe,
         feedback=feedback,
         preferences=preferences,
         model=model,
         precision=precision,
-        encoder=encoder,
-        encoded=encoded,
-        split=_split(recipe, encoded, preferences.height),
+        encoder=tokens.encoder,
+        encoded=tokens.encoded,
+        split=tokens.split,
         store=ReferenceStore(reference_root, model, precision=precision),
     )
+
+
+def read_tables(feedback: Path, preferences: Path) -> Tables:
+    """Read what two finished stages have written."""
+    return Tables(read_table(preferences, "preferences").collect(), read_feedback(feedback))
+
+
+def tokenise(
+    recipe: Recipe, tokenizer: Any, tables: Tables, heldout: Tables | None = None
+) -> Tokens:
+    """Encode preferences and split them: by a share of the prompts, or by the given held-out ones.
+
+    Raises:
+        DataError: No pair is left to train on.
+    """
+    data = recipe.data
+    encoder = Encoder(
+        tokenizer, max_length=data.max_length, max_prompt_length=data.max_prompt_length
+    )
+    both = tables if heldout is None else _union(tables, heldout)
+    encoded = encode_preferences(both.preferences, both.feedback, encoder)
+    given = None if heldout is None else heldout.preferences
+    split = _split(recipe, encoded, given, both.preferences.height)
+    return Tokens(encoder=encoder, encoded=encoded, split=split)
 
 
 def write_split(prepared: Prepared, directory: Path) -> None:
@@ -129,22 +174,6 @@ def split_facts(prepared: Prepared) -> dict[str, object]:
     }
 
 
-def add_lora(model: Any, settings: LoraSection, *, seed: int) -> Any:
-    """Put new low-rank adapters on a model; what they are drawn from is the seed alone."""
-    from peft import LoraConfig, get_peft_model
-    from transformers import set_seed
-
-    config = LoraConfig(
-        r=settings.r,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules=settings.target_modules,
-        task_type="CAUSAL_LM",
-    )
-    set_seed(seed)  # As the trainer will do, but adapters are drawn before there is one.
-    return get_peft_model(model, config)
-
-
 def _check_window(recipe: Recipe, model: Model) -> None:
     if recipe.data.max_length > model.window:
         raise ModelError(
@@ -157,26 +186,53 @@ def _check_window(recipe: Recipe, model: Model) -> None:
         )
 
 
-def _split(recipe: Recipe, encoded: EncodedPreferences, num_preferences: int) -> Split:
+def _union(a: Tables, b: Tables) -> Tables:
+    """Both, what they share once: ids are digests of contents."""
+    keys = {"prompts": "prompt_id", "completions": "completion_id"}
+    merged = {
+        field.name: pl.concat([getattr(a.feedback, field.name), getattr(b.feedback, field.name)])
+        for field in fields(Feedback)
+    }
+    unique = {name: merged[name].unique(key, keep="first") for name, key in keys.items()}
+    preferences = pl.concat([a.preferences, b.preferences]).unique("preference_id", keep="first")
+    return Tables(preferences, Feedback(**(merged | unique)))
+
+
+def _split(
+    recipe: Recipe,
+    encoded: EncodedPreferences,
+    given: pl.DataFrame | None,
+    num_preferences: int,
+) -> Split:
+    """Split by prompt: whatever `given` says of held-out ones, none is on both sides."""
     data = recipe.data
     prompts: Sequence[str] = [pair.prompt_id for pair in encoded.pairs]
-    train_side, _ = split_by_prompt(prompts, holdout=data.holdout, seed=recipe.seed)
-    usable = [pair for pair in encoded.pairs if pair.prompt_id in train_side]
+    if given is None:
+        _, held_side = split_by_prompt(prompts, holdout=data.holdout, seed=recipe.seed)
+        heldout = [pair for pair in encoded.pairs if pair.prompt_id in held_side]
+    else:
+        held_side, ids = frozenset(given["prompt_id"]), set(given["preference_id"])
+        heldout = [pair for pair in encoded.pairs if pair.preference_id in ids]
+    usable = [pair for pair in encoded.pairs if pair.prompt_id not in held_side]
     train = draw_pairs(usable, data.max_pairs, seed=recipe.seed)
-    drawn = {pair.preference_id for pair in train}
     if not train:
-        reasons = encoded.dropped["reason"].value_counts(sort=True).rows()
-        raise DataError(
-            explain(
-                found=f"{num_preferences} preferences, {encoded.dropped.height} of them dropped"
-                + "".join(f"; {count} with {reason}" for reason, count in reasons),
-                expected="at least one pair to train on",
-                where="preferences.parquet, after encoding and holdout",
-                remedy="lower data.holdout, or give more tokens: data.max_length",
-            )
-        )
+        raise _nothing_to_train_on(encoded, num_preferences)
+    kept = {pair.preference_id for pair in (*train, *heldout)}
     return Split(
         train=train,
-        heldout=[pair for pair in encoded.pairs if pair.prompt_id not in train_side],
-        left_out=sorted(pair.preference_id for pair in usable if pair.preference_id not in drawn),
+        heldout=heldout,
+        left_out=sorted({p.preference_id for p in encoded.pairs} - kept),
+    )
+
+
+def _nothing_to_train_on(encoded: EncodedPreferences, num_preferences: int) -> DataError:
+    reasons = encoded.dropped["reason"].value_counts(sort=True).rows()
+    return DataError(
+        explain(
+            found=f"{num_preferences} preferences, {encoded.dropped.height} of them dropped"
+            + "".join(f"; {count} with {reason}" for reason, count in reasons),
+            expected="at least one pair to train on",
+            where="preferences.parquet, after encoding and holdout",
+            remedy="lower data.holdout, or give more tokens: data.max_length",
+        )
     )
