@@ -18,4 +18,9 @@ def add_lora(model: Any, settings: LoraSection, *, seed: int) -> Any:
         task_type="CAUSAL_LM",
     )
     set_seed(seed)  # As the trainer will do, but adapters are drawn before there is one.
-    return get_peft_model(model, config)
+    adapted = get_peft_model(model, config)
+    # PEFT keeps a set, and writes it in an order that is another in each process.
+    found = adapted.peft_config["default"]
+    if isinstance(found.target_modules, set):
+        found.target_modules = sorted(found.target_modules)
+    return adapted
