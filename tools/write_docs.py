@@ -1,4 +1,4 @@
-"""Write docs/reference.md from the code: formats, audit rules, strategies, exports, settings.
+"""Write docs/reference.md from the code: formats, rules, strategies, exports, checks, settings.
 
 What a closed set holds is said once, in the code; this page is that, for people. Run as
 `python tools/write_docs.py` to write it, with `--check` to exit with 1 when it is out of date.
@@ -6,7 +6,7 @@ What a closed set holds is said once, in the code; this page is that, for people
 
 import inspect
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from notus.data.exports.writers import WRITERS
 from notus.data.formats.readers import READERS
 from notus.recipe import Section
 from notus.specifications import SPECIFICATIONS
+from notus.training.preflight import CHECKS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
 VERBS = {
@@ -41,7 +42,7 @@ def page() -> str:
         "reads anything else.",
         *_formats(),
         "## Audit rules",
-        *_rules(),
+        *_docstrings(RULES),
         "## Strategies of `notus binarize`",
         "Each is a YAML file in `src/notus/specifications/`; `--strategy FILE.yaml` takes one of "
         "your own.",
@@ -51,6 +52,10 @@ def page() -> str:
         ),
         "## Schemas that `notus export` writes",
         *_table(["schema", "what it is"], [[f"`{name}`", w.note] for name, w in WRITERS.items()]),
+        "## Checks of `notus preflight`",
+        "Each runs before a training's first step; `train.accept_findings` names those whose "
+        "errors do not stop it.",
+        *_docstrings(CHECKS),
         "## Settings of the verbs",
         "Each can be given as `--set key=value`.",
         *_settings(),
@@ -67,8 +72,8 @@ def _formats() -> Iterator[str]:
     yield from _table(["format", "its rows have", "how it is read"], rows)
 
 
-def _rules() -> Iterator[str]:
-    for name, rule in RULES.items():
+def _docstrings(functions: Mapping[str, Callable[..., object]]) -> Iterator[str]:
+    for name, rule in functions.items():
         doc = inspect.getdoc(rule) or ""
         paragraphs = [" ".join(part.split()) for part in doc.split("\n\n")]
         yield f"**`{name}`** - " + "\n\n".join(_plain(part) for part in paragraphs)

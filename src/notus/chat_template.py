@@ -132,15 +132,7 @@ def encode_pairs(
         feedback: The tables that its ids point into.
         encode: Encoder with the run's lengths.
     """
-    texts = feedback.completions.select("completion_id", "text")
-    joined = (
-        preferences.lazy()
-        .join(feedback.prompts.select("prompt_id", "messages"), on="prompt_id", how="inner")
-        .join(texts.rename({"text": "chosen"}), left_on="chosen_id", right_on="completion_id")
-        .join(texts.rename({"text": "rejected"}), left_on="rejected_id", right_on="completion_id")
-        .sort("preference_id")
-        .collect()
-    )
+    joined = select_texts(preferences, feedback)
     if joined.height != preferences.height:
         raise DataError(
             explain(
@@ -161,6 +153,19 @@ def encode_pairs(
         )
 
 
+def select_texts(preferences: pl.DataFrame, feedback: Feedback) -> pl.DataFrame:
+    """Join preferences with what they point to: messages, chosen and rejected, sorted by id."""
+    texts = feedback.completions.select("completion_id", "text")
+    return (
+        preferences.lazy()
+        .join(feedback.prompts.select("prompt_id", "messages"), on="prompt_id", how="inner")
+        .join(texts.rename({"text": "chosen"}), left_on="chosen_id", right_on="completion_id")
+        .join(texts.rename({"text": "rejected"}), left_on="rejected_id", right_on="completion_id")
+        .sort("preference_id")
+        .collect()
+    )
+
+
 def template_digest(tokenizer: Any) -> str:
     """Digest of all that decides which tokens a conversation becomes (sha256 hex)."""
     parts = [tokenizer.chat_template, tokenizer.__class__.__name__]
@@ -174,14 +179,18 @@ def end_of_turn(tokenizer: Any) -> list[int]:
 
     Where the template ends a turn with another token (Gemma's `<end_of_turn>`), that stands first.
     """
-    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
-    rendered = str(tokenizer.apply_chat_template(turns, tokenize=False))
-    suffix = rendered.rpartition(_MARK)[2]
+    suffix = ending_text(tokenizer)
     ids = _tokens(tokenizer, suffix)
     eos = tokenizer.eos_token_id
     if eos in ids:
         return [*ids[: ids.index(eos)], eos]
     return [*_tokens(tokenizer, suffix.rstrip()), eos]
+
+
+def ending_text(tokenizer: Any) -> str:
+    """What the template writes behind an answer at the end of a conversation."""
+    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
+    return str(tokenizer.apply_chat_template(turns, tokenize=False)).rpartition(_MARK)[2]
 
 
 def stop_ids(tokenizer: Any) -> set[int]:

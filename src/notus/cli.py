@@ -38,6 +38,7 @@ for verb in (
     feedback.prompts,
     feedback.generate,
     feedback.rate,
+    model.preflight,
     model.train,
     model.run,
     model.evaluate,

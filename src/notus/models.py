@@ -35,6 +35,7 @@ _UNREADABLE = (
     KeyError,
     TypeError,
     RuntimeError,
+    AssertionError,
     SafetensorError,
     struct.error,
 )

@@ -6,6 +6,7 @@ ingest -> audit -> binarize -> base -> train -> answers (base, tuned) -> evaluat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -19,6 +20,9 @@ from notus.stages import model as model_stages
 from notus.stages.audit import audit
 from notus.stages.binarize import binarize
 from notus.store import StageResult
+
+if TYPE_CHECKING:
+    from notus.training.preflight import Preflight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +87,26 @@ def run(recipe: Recipe, out: Path, *, talk: Talk, until: str = "card") -> RunRes
     return RunResult(directory=out, report=report, card=card, stages=step.reused)
 
 
+def preflight(recipe: Recipe, out: Path, *, talk: Talk) -> "Preflight":
+    """Check a recipe's training before it begins; the stages before it are run, and kept."""
+    check_files(recipe)
+    out.mkdir(parents=True, exist_ok=True)
+    step = Steps(talk)
+    feedback, preferences = _data_half(recipe, out, step, audited=False)
+    given = _held_out(recipe, out, step)
+    base = step("base", lambda: _base(recipe, out))
+    talk.say("preflight ...")
+    return model_stages.preflight(
+        recipe,
+        feedback=feedback,
+        preferences=preferences,
+        base=base,
+        reference=out / "reference",
+        heldout=given,
+        progress=talk.advance,
+    )
+
+
 def train(
     recipe: Recipe,
     out: Path,
@@ -102,6 +126,7 @@ def train(
         reference=out / "reference",
         heldout=given,
         progress=talk.advance,
+        say=talk.say,
     )
 
 
@@ -150,10 +175,15 @@ def check_files(recipe: Recipe) -> None:
     Raises:
         DataError: The evaluation's prompts cannot be read, or the labels of planted bugs are not
             there. The source is the first thing that is read anyhow.
+        RecipeError: It accepts findings of a check that does not exist.
     """
     if recipe.evaluate.prompts is not None:
         read_prompts(recipe.evaluate.prompts)
     planted = recipe.data.planted
+    if recipe.train.accept_findings:
+        from notus.training.preflight import known_checks
+
+        known_checks(recipe)
     if planted is not None and not planted.is_file():
         raise DataError(
             explain(
@@ -171,7 +201,9 @@ def write_recipe(recipe: Recipe, out: Path) -> None:
     (out / "recipe.yaml").write_text(text, encoding="utf-8")
 
 
-def _data_half(recipe: Recipe, out: Path, step: Steps) -> tuple[Path, Path]:
+def _data_half(
+    recipe: Recipe, out: Path, step: Steps, *, audited: bool = True
+) -> tuple[Path, Path]:
     """Feedback and preferences; with a second specification also an audit of both."""
     data, settings = recipe.data, recipe.binarize
     feedback = step(
@@ -185,13 +217,13 @@ def _data_half(recipe: Recipe, out: Path, step: Steps) -> tuple[Path, Path]:
             progress=step.talk.bar("ingest"),
         ),
     )
-    if settings.compare is not None:
-        audited = AuditSection(
+    if settings.compare is not None and audited:
+        chosen = AuditSection(
             strategies=[settings.strategy, settings.compare], planted=data.planted
         )
         step(
             "audit",
-            lambda: audit(feedback, out / "audit", audited, progress=step.talk.bar("audit")),
+            lambda: audit(feedback, out / "audit", chosen, progress=step.talk.bar("audit")),
         )
     preferences = step(
         "binarize", lambda: binarize(feedback, out / "preferences", **dict(settings))

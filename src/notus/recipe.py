@@ -146,6 +146,8 @@ class TrainSection(Section):
     """Write a checkpoint every so many steps; a killed training goes on from the last."""
     report_to: list[str] = ["tensorboard"]
     """Trackers, by their transformers names."""
+    accept_findings: list[str] = []
+    """Preflight checks whose errors do not stop the training (`notus preflight` names them)."""
 
     @model_validator(mode="after")
     def _products_are_as_wide_as_weights(self) -> Self:

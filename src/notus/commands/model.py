@@ -24,6 +24,22 @@ from notus.recipe import EvaluateSection
 from notus.recipe_file import load_recipe
 
 
+def preflight(recipe: RecipeFile, out: RunOut = None, set: Set = None, json: Json = False) -> None:
+    """Check a recipe's training before its first step; exit 1 if it would go wrong."""
+    from json import dumps
+
+    from notus.pipeline import preflight as check
+
+    loaded = load_recipe(recipe, set or [])
+    found = check(loaded, out or Path("runs") / loaded.name, talk=Talk())
+    if json:
+        typer.echo(dumps(found.as_dict(), indent=2, ensure_ascii=False))
+    else:
+        typer.echo("\n".join(found.lines()))
+    if found.errors:
+        raise typer.Exit(1)
+
+
 def train(recipe: RecipeFile, out: RunOut = None, set: Set = None, json: Json = False) -> None:
     """Run a recipe up to the tuned model (RUN/training/model), its report and its card."""
     _run(recipe, out, set, until="train", json=json)

@@ -6,7 +6,7 @@ torch and transformers are imported inside the functions, so that a reused stage
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
@@ -15,6 +15,9 @@ from notus.names import model_digest, short_name
 from notus.recipe import EvaluateSection, Recipe
 from notus.stages.files import write_json
 from notus.store import StageResult, read_feedback, read_table, run_stage, write_frame
+
+if TYPE_CHECKING:
+    from notus.training.preflight import Preflight
 
 
 class Given(NamedTuple):
@@ -85,6 +88,7 @@ def train(
     reference: Path,
     heldout: Given | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> StageResult:
     """Train on preferences: model/, metrics.jsonl, split.parquet, dropped.parquet."""
 
@@ -101,21 +105,47 @@ def train(
             reference_root=reference,
             heldout=None if heldout is None else read_tables(*heldout),
             progress=progress,
+            say=say,
         )
 
-    read = {"max_length", "max_prompt_length", "holdout", "max_pairs"}
-    data = recipe.data.model_dump(mode="json", include=read)
-    config = {"seed": recipe.seed, "data": data, "train": recipe.train.model_dump(mode="json")}
     inputs = {"feedback": feedback, "preferences": preferences, "base": base}
     return run_stage(
         out,
         stage="train",
-        config=config,
+        config=_training_config(recipe),
         inputs={**inputs, **(heldout.inputs if heldout else {})},
         build=build,
         resumable=True,
         determinism="machine",
     )
+
+
+def _training_config(recipe: Recipe) -> dict[str, object]:
+    read = {"max_length", "max_prompt_length", "holdout", "max_pairs"}
+    data = recipe.data.model_dump(mode="json", include=read)
+    # What is accepted decides whether a training begins, not what comes of it.
+    settings = recipe.train.model_dump(mode="json", exclude={"accept_findings"})
+    return {"seed": recipe.seed, "data": data, "train": settings}
+
+
+def preflight(
+    recipe: Recipe,
+    *,
+    feedback: Path,
+    preferences: Path,
+    base: Path,
+    reference: Path,
+    heldout: Given | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> "Preflight":
+    """Check what `train` would begin with; nothing is written."""
+    from notus.training.preflight import preflight as check
+    from notus.training.prepare import prepare, read_tables
+
+    pairs, texts = read_tables(feedback, preferences)
+    given = None if heldout is None else read_tables(*heldout)
+    prepared = prepare(recipe, pairs, texts, base, reference_root=reference, heldout=given)
+    return check(prepared, progress=progress)
 
 
 def answers(

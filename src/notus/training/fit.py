@@ -5,7 +5,7 @@
 A killed training goes on from its last complete checkpoint, to the same weights.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from notus.training.callbacks import (
     last_checkpoint,
     remove_checkpoints,
 )
+from notus.training.preflight import preflight, require_good
 from notus.training.prepare import Prepared, Split, Tables, prepare, split_facts, write_split
 from notus.training.reference import reference_logps
 from notus.training.trainer import PreferenceTrainer
@@ -41,6 +42,7 @@ def fit(
     reference_root: Path,
     heldout: Tables | None = None,
     progress: Progress | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Mapping[str, object]:
     """Train a model on preferences; write it, its metrics and its split.
 
@@ -53,6 +55,7 @@ def fit(
         reference_root: Folder of reference log-probs, shared by runs on the same data.
         heldout: Preferences of `data.heldout`, if the recipe has it.
         progress: Called with (what, done, total).
+        say: Called with what a person should read.
 
     Returns:
         Facts for the manifest: counts, steps, final metrics.
@@ -60,12 +63,13 @@ def fit(
     Raises:
         DataError: No pair is left to train on.
         ModelError: The recipe's lengths exceed the model's window.
-        TrainingError: The loss of step 0 is not ln 2.
+        TrainingError: The preflight found an error, or the loss of step 0 is not ln 2.
     """
     prepared = prepare(
         recipe, preferences, feedback, base, reference_root=reference_root, heldout=heldout
     )
     write_split(prepared, directory)
+    require_good(preflight(prepared, progress=progress), directory, say=say)
     model, precision = prepared.model, prepared.precision
     split = _with_references(prepared, progress)
     trainer = _make_trainer(prepared, split, directory, progress)
