@@ -44,7 +44,9 @@ from notus.scoring.score import score
 from notus.stages import data as data_stages
 from notus.stages.model import base
 from notus.store import read_feedback, read_table
-from notus.training.batches import Pair, PairCollator, encode_preferences
+from notus.training.batches import Collator, encode_preferences
+from notus.training.examples import Pair
+from notus.training.objectives import make_objective
 from notus.training.trainer import PreferenceTrainer
 
 HERE = Path(__file__).parent
@@ -157,12 +159,12 @@ def our_step(work: Work, model: str, precision: str, folder: Path, *, stored: bo
     trainer = PreferenceTrainer(
         load(model).model,
         TrainingArguments(output_dir=str(folder / "ours"), **arguments(precision)),
-        train_pairs=work.pairs,
-        eval_pairs=[],
-        beta=BETA,
+        objective=make_objective({"sigmoid": 1.0}, {"beta": BETA, "label_smoothing": 0.0}),
+        train_examples=work.pairs,
+        eval_examples=[],
         max_tokens=4 * MAX_LENGTH,
     )
-    collate = PairCollator(max_tokens=4 * MAX_LENGTH)
+    collate = Collator(max_tokens=4 * MAX_LENGTH)
 
     def step(batch: Sequence[int]) -> float:
         pairs = [known[i] for i in batch]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from notus.errors import RecipeError
+from notus.loss_settings import LOSS_SETTINGS, SETTINGS
 from notus.recipe import EvaluateSection, Recipe, Section
 from notus.recipe_file import load_recipe, parse, resolve_paths
 from notus.settings import GenerateSection
@@ -90,13 +91,21 @@ def test_the_last_of_equal_overrides_counts() -> None:
         ("", "override ''"),
         ("train.beta=[1", "text that is not YAML"),
         ("train.beta=\x00", "text that is not YAML"),
-        ("train.beta=", "key 'train.beta' is None"),
+        ("train.epochs=", "key 'train.epochs' is None"),
         ("train.beta=-1", "key 'train.beta' is -1: Input should be greater than 0"),
         ("train.beta=.inf", "key 'train.beta' is inf"),
         ("train.beta=.nan", "key 'train.beta' is nan"),
         ("train.epochs=three", "key 'train.epochs' is 'three'"),
         ("train.schedule=step", "key 'train.schedule' is 'step'"),
         ("train=5", "key 'train' is 5"),
+        ("train.loss=dpo", "loss 'dpo' is unknown; known are sigmoid, robust, ipo"),
+        ("train.loss={}", "no loss"),
+        ("train.loss={sigmoid: 0}", "the weight 0.0 of loss sigmoid must be above 0"),
+        ("train.loss={sigmoid: 1, kto: 1}", "loss kto is one of votes and cannot be mixed"),
+        ("train.gamma_beta_ratio=1", "gamma_beta_ratio is 1.0, which loss sigmoid does not read"),
+        ("train.desirable_weight=2", "(only kto): set it to null"),
+        ("train.label_smoothing=0.5", "key 'train.label_smoothing' is 0.5"),
+        ("train.objective=rl", "key 'train.objective' is 'rl'"),
         ("name.first=x", "key 'name' is {'first': 'x'}"),
         ("name=../x", "key 'name' is '../x'"),
         ("seed=-1", "key 'seed' is -1"),
@@ -153,6 +162,43 @@ def test_every_key_has_a_description(section: type[Section]) -> None:
     undescribed = [f.annotation for f in section.model_fields.values() if not f.description]
     assert all(kind in Section.__subclasses__() for kind in undescribed)
     assert section.__doc__
+
+
+def test_each_loss_brings_its_own_defaults_and_nothing_else() -> None:
+    """What a loss does not read stays null, so that setting it is noticed; the rest is written."""
+    for name, known in LOSS_SETTINGS.items():
+        train = read(f"train.loss={name}").train
+        assert train.losses == {name: 1.0}
+        assert train.loss_settings == known.defaults
+        assert {key for key in SETTINGS if getattr(train, key) is not None} == {*known.defaults}
+        for key in {*SETTINGS} - {*known.defaults}:
+            with pytest.raises(RecipeError, match=rf"{key} is 0\.25, which loss {name} does not"):
+                read(f"train.loss={name}", f"train.{key}=0.25")
+    assert read().train.losses == {"sigmoid": 1.0}
+    assert read("train.loss=simpo", "train.beta=10").train.loss_settings["beta"] == 10
+    assert read("train.loss=simpo", "train.beta=null").train.beta == 2.0
+
+
+def test_a_mixture_reads_what_its_losses_read() -> None:
+    train = read("train.loss={nll: 0.2, sigmoid: 1}").train
+    assert train.losses == {"nll": 0.2, "sigmoid": 1.0}
+    assert train.loss_settings == {"beta": 0.1, "label_smoothing": 0.0}
+    assert read("train.loss={sigmoid_norm: 1, sigmoid: 1}").train.beta == 0.1
+
+
+def test_supervised_fine_tuning_has_no_loss_to_choose() -> None:
+    train = read("train.objective=sft").train
+    assert (train.loss, train.beta, train.losses) == (None, None, {})
+    with pytest.raises(RecipeError, match="objective sft has a loss of its own, and loss is ipo"):
+        read("train.objective=sft", "train.loss=ipo")
+    with pytest.raises(RecipeError, match=r"beta is 0\.1, which objective sft does not read"):
+        read("train.objective=sft", "train.beta=0.1")
+
+
+@pytest.mark.parametrize("override", ["loss=kto", "objective=sft", "loss={ipo: 1, nll: 2}"])
+def test_what_a_recipe_became_can_be_read_again(override: str) -> None:
+    recipe = read(f"train.{override}")
+    assert read(raw=recipe.model_dump(mode="json")) == recipe
 
 
 # --- files

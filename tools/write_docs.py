@@ -14,6 +14,7 @@ from notus import recipe, settings
 from notus.audit.rules import RULES
 from notus.data.exports.writers import WRITERS
 from notus.data.formats.readers import READERS
+from notus.loss_settings import LOSS_SETTINGS
 from notus.recipe import Section
 from notus.specifications import SPECIFICATIONS
 from notus.training.preflight import CHECKS
@@ -56,6 +57,11 @@ def page() -> str:
         "Each runs before a training's first step; `train.accept_findings` names those whose "
         "errors do not stop it.",
         *_docstrings(CHECKS),
+        "## Losses",
+        "`train.loss` of a recipe is one of them, or a mixture of losses of pairs "
+        "(`{sigmoid: 1, nll: 0.2}` is RPO). Settings that it reads are keys of `train`, here with "
+        "the values they have when a recipe leaves them out.",
+        *_losses(),
         "## Settings of the verbs",
         "Each can be given as `--set key=value`.",
         *_settings(),
@@ -77,6 +83,20 @@ def _docstrings(functions: Mapping[str, Callable[..., object]]) -> Iterator[str]
         doc = inspect.getdoc(rule) or ""
         paragraphs = [" ".join(part.split()) for part in doc.split("\n\n")]
         yield f"**`{name}`** - " + "\n\n".join(_plain(part) for part in paragraphs)
+
+
+def _losses() -> list[str]:
+    rows = [
+        [
+            f"`{name}`",
+            loss.summary,
+            loss.trains_on,
+            "yes" if loss.needs_reference else "no",
+            ", ".join(f"{key} {value:g}" for key, value in loss.defaults.items()) or "-",
+        ]
+        for name, loss in LOSS_SETTINGS.items()
+    ]
+    return _table(["loss", "what it is", "trains on", "reference", "settings"], rows)
 
 
 def _settings() -> Iterator[str]:

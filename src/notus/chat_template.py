@@ -41,6 +41,7 @@ class EncodedPair:
 
     preference_id: str
     prompt_id: str
+    source: str
     strategy: str
     chosen: Encoded
     rejected: Encoded
@@ -147,6 +148,7 @@ def encode_pairs(
         yield EncodedPair(
             preference_id=row["preference_id"],
             prompt_id=row["prompt_id"],
+            source=row["source"],
             strategy=row["strategy"],
             chosen=encode(row["messages"], row["chosen"]),
             rejected=encode(row["messages"], row["rejected"]),
@@ -154,11 +156,12 @@ def encode_pairs(
 
 
 def select_texts(preferences: pl.DataFrame, feedback: Feedback) -> pl.DataFrame:
-    """Join preferences with what they point to: messages, chosen and rejected, sorted by id."""
+    """Join preferences with what they point to: messages, source, both texts; sorted by id."""
     texts = feedback.completions.select("completion_id", "text")
+    prompts = feedback.prompts.select("prompt_id", "messages", "source")
     return (
         preferences.lazy()
-        .join(feedback.prompts.select("prompt_id", "messages"), on="prompt_id", how="inner")
+        .join(prompts, on="prompt_id", how="inner")
         .join(texts.rename({"text": "chosen"}), left_on="chosen_id", right_on="completion_id")
         .join(texts.rename({"text": "rejected"}), left_on="rejected_id", right_on="completion_id")
         .sort("preference_id")

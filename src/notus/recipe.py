@@ -5,9 +5,11 @@ resolved recipe is written with the run and is enough to run it again.
 """
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from notus.loss_settings import SETTINGS, check_losses, read_settings
 
 
 class Section(BaseModel):
@@ -100,11 +102,29 @@ class LoraSection(Section):
     """Names of the layers that get an adapter."""
 
 
-class TrainSection(Section):
-    """Direct preference optimisation (Rafailov et al. 2023)."""
+def _weighted(loss: str | dict[str, float] | None) -> dict[str, float]:
+    if loss is None:
+        return {}
+    return {loss: 1.0} if isinstance(loss, str) else loss
 
-    beta: float = Field(default=0.1, gt=0)
-    """Strength of the pull to the reference (DPO, eq. 7)."""
+
+class TrainSection(Section):
+    """What is minimised, and how."""
+
+    objective: Literal["preference", "sft"] = "preference"
+    """preference: a loss of preferences or votes. sft: the likelihood of the chosen answers."""
+    loss: str | dict[str, float] | None = None
+    """A loss, or a mixture {loss: weight} of losses of pairs; null: sigmoid (DPO), none for sft."""
+    beta: float | None = Field(default=None, gt=0)
+    """Strength of the pull to the reference; of orpo the weight of the odds. Null: the loss's."""
+    label_smoothing: float | None = Field(default=None, ge=0, lt=0.5)
+    """Share of the preferences that are taken to be flipped. Null: the loss's."""
+    gamma_beta_ratio: float | None = Field(default=None, ge=0)
+    """Target margin of simpo, as a multiple of beta. Null: the loss's."""
+    desirable_weight: float | None = Field(default=None, gt=0)
+    """Weight of a desirable completion in kto. Null: 1."""
+    undesirable_weight: float | None = Field(default=None, gt=0)
+    """Weight of an undesirable completion in kto. Null: 1."""
     learning_rate: float = Field(default=5e-7, gt=0)
     """Peak learning rate."""
     schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
@@ -148,6 +168,39 @@ class TrainSection(Section):
     """Trackers, by their transformers names."""
     accept_findings: list[str] = []
     """Preflight checks whose errors do not stop the training (`notus preflight` names them)."""
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """Loss -> weight; nothing for sft."""
+        return _weighted(self.loss)
+
+    @property
+    def loss_settings(self) -> dict[str, float]:
+        """Setting -> value, of those that the losses read."""
+        return {name: getattr(self, name) for name in read_settings(self.losses)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_the_losses_defaults(cls, raw: Any) -> Any:
+        if not isinstance(raw, dict):
+            return raw
+        filled = dict(raw)
+        if filled.get("loss") is None and filled.get("objective", "preference") == "preference":
+            filled["loss"] = "sigmoid"
+        if isinstance(filled.get("loss"), str | dict):
+            for name, value in read_settings(_weighted(filled["loss"])).items():
+                filled[name] = value if filled.get(name) is None else filled[name]
+        return filled
+
+    @model_validator(mode="after")
+    def _losses_read_what_is_set(self) -> Self:
+        given = {name: getattr(self, name) for name in SETTINGS}
+        if self.objective == "sft" and self.loss is not None:
+            raise ValueError(f"objective sft has a loss of its own, and loss is {self.loss}")
+        if self.objective == "preference" and not self.losses:
+            raise ValueError("there is no loss in the mixture")
+        check_losses(self.losses, {k: v for k, v in given.items() if v is not None})
+        return self
 
     @model_validator(mode="after")
     def _products_are_as_wide_as_weights(self) -> Self:

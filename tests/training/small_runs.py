@@ -24,8 +24,9 @@ from notus.scoring.score import padded_token_logps
 from notus.stages import model as model_stages
 from notus.stages.binarize import binarize
 from notus.store import StageResult
-from notus.training.batches import Pair
-from notus.training.trainer import PreferenceTrainer
+from notus.training.examples import Pair
+from notus.training.objectives import Objective, make_objective
+from notus.training.trainer import OnRows, PreferenceTrainer
 from tiny import make_llama, make_tokenizer, save_model
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
@@ -132,13 +133,16 @@ def assert_same_gradients(found: dict[str, Tensor], expected: dict[str, Tensor])
 
 def make_trainer(
     model: Any,
-    pairs: Sequence[Pair],
+    pairs: Sequence[Any],
     *,
     max_tokens: int = 64,
     beta: float = 0.1,
-    eval_pairs: Sequence[Pair] = (),
+    eval_examples: Sequence[Any] = (),
+    objective: Objective | None = None,
+    on_rows: OnRows | None = None,
     **arguments: Any,
 ) -> PreferenceTrainer:
+    """A trainer with an objective, or with plain DPO at `beta`."""
     settings = {
         "output_dir": "unused",
         "use_cpu": True,
@@ -152,14 +156,16 @@ def make_trainer(
     return PreferenceTrainer(
         model,
         TrainingArguments(**settings | arguments),
-        train_pairs=pairs,
-        eval_pairs=eval_pairs,
-        beta=beta,
+        objective=objective
+        or make_objective({"sigmoid": 1.0}, {"beta": beta, "label_smoothing": 0.0}),
+        train_examples=pairs,
+        eval_examples=eval_examples,
         max_tokens=max_tokens,
+        on_rows=on_rows,
     )
 
 
-def step(trainer: PreferenceTrainer, pairs: Sequence[Pair]) -> tuple[float, dict[str, Tensor]]:
+def step(trainer: PreferenceTrainer, pairs: Sequence[Any]) -> tuple[float, dict[str, Tensor]]:
     """One training step that is not the first: its loss and gradients."""
     trainer.model.zero_grad(set_to_none=True)
     trainer.state.global_step = 1

@@ -14,8 +14,8 @@ from notus.binarize import binarize
 from notus.chat_template import Encoder, encode_prompt
 from notus.specifications import specification
 from notus.training.batches import (
+    Collator,
     LongestFirstSampler,
-    PairCollator,
     draw_pairs,
     encode_preferences,
     split_by_prompt,
@@ -166,13 +166,14 @@ def test_drawn_pairs_keep_their_order_and_do_not_depend_on_it(
 def test_packing_keeps_every_pair_with_its_tokens(order: list[int], max_tokens: int) -> None:
     everything = random_pairs(9)
     pairs = [everything[i] for i in order]
-    inputs = PairCollator(max_tokens=max_tokens)(pairs)
+    inputs = Collator(max_tokens=max_tokens)(pairs)
     batch = inputs["batch"]
-    assert inputs["reference_chosen"].tolist() == [p.reference_chosen for p in pairs]
-    assert inputs["reference_rejected"].tolist() == [p.reference_rejected for p in pairs]
-    assert sorted(i for indices in batch.pair_indices for i in indices) == list(range(9))
+    assert batch.targets.tolist() == [list(p.targets) for p in pairs]
+    assert inputs["weights"].tolist() == batch.weights.tolist() == [1.0] * 9
+    assert list(batch.examples) == pairs
+    assert sorted(i for indices in batch.indices for i in indices) == list(range(9))
     assert batch.num_tokens == sum(forest.input_ids.numel() for forest in batch.forests)
-    for forest, indices in zip(batch.forests, batch.pair_indices, strict=True):
+    for forest, indices in zip(batch.forests, batch.indices, strict=True):
         assert forest.num_sequences == 2 * len(indices)
         assert forest.input_ids.numel() <= max_tokens or len(indices) == 1
         completions = [ids for i in indices for ids in (pairs[i].chosen_ids, pairs[i].rejected_ids)]

@@ -48,7 +48,7 @@ TRAINING_ROW = {
     "logps/rejected",
     "delta_logps/chosen",
     "delta_logps/rejected",
-    "num_pairs",
+    "num_examples",
     "tokens_per_second",
 }
 
@@ -121,13 +121,13 @@ def test_metrics_have_one_row_a_step_and_one_an_evaluation(plain: StageResult) -
     training = [row for row in rows if "loss" in row]
     assert [row["step"] for row in training] == [1, 2, 3, 4, 5, 6]
     assert set(training[0]) == TRAINING_ROW
-    assert [row["num_pairs"] for row in training] == [4] * 6
+    assert [row["num_examples"] for row in training] == [4] * 6
     # The last step is also where the final evaluation is: one row for both.
     evaluation = [row for row in rows if "eval_loss" in row]
     assert [row["step"] for row in evaluation] == [3, 6]
-    scores = {name for name in TRAINING_ROW if "/" in name} | {"loss", "num_pairs"}
+    scores = {name for name in TRAINING_ROW if "/" in name} | {"loss", "num_examples"}
     assert {f"eval_{name}" for name in scores} <= set(evaluation[0])
-    assert {row["eval_num_pairs"] for row in evaluation} == {14}
+    assert {row["eval_num_examples"] for row in evaluation} == {14}
 
 
 def test_it_writes_a_model_a_split_and_no_checkpoint(root: Path, plain: StageResult) -> None:
@@ -488,7 +488,7 @@ def test_the_store_of_another_reference_stops_the_training(
     for file in store.rglob("*.parquet"):
         wrong = pl.col("logp") * pl.lit(1.5)
         pl.read_parquet(file).with_columns(logp=wrong).write_parquet(file)
-    with pytest.raises(TrainingError, match=r"(?s)step 0.*reference folder"):
+    with pytest.raises(TrainingError, match=r"(?s)step 0.*folder of reference log-probs"):
         run_fit(reference=store)
     assert not (tmp_path / "out" / "model").exists()
 

@@ -17,7 +17,7 @@ import tiny
 from notus.models import Model
 from notus.scoring.attention import use_tree_attention
 from notus.training import reference
-from notus.training.batches import Pair
+from notus.training.examples import Pair
 from notus.training.reference import ReferenceStore, reference_logps, tokens_digest
 
 

@@ -15,7 +15,7 @@ from trl import DPOConfig, DPOTrainer
 import tiny
 from notus.chat_template import Encoder, render_prompt
 from notus.scoring.score import score
-from notus.training.batches import Pair
+from notus.training.examples import Pair
 
 BETA = 0.3
 CONVERSATIONS = [

@@ -1,13 +1,13 @@
 """Preferences as token trees, and batches of them by token budget.
 
-A pair is one tree: the prompt once, its two completions as branches. An optimiser step's pairs are
-packed into forests of at most `max_tokens` tokens; the loss is weighted by pairs, so how they were
-packed changes no number.
+A pair is one tree: the prompt once, its two completions as branches. An optimiser step's examples
+are packed into forests of at most `max_tokens` tokens; the loss is weighted by example, so how they
+were packed changes no number.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,44 +19,7 @@ from torch.utils.data import Sampler
 from notus.chat_template import Encoder, encode_pairs
 from notus.data.schema import DROPPED, Feedback
 from notus.scoring.forest import Forest, pack
-from notus.scoring.tree import TokenTree
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pair:
-    """One preference as tokens, with its reference log-probs."""
-
-    preference_id: str
-    prompt_id: str
-    prompt_ids: list[int]
-    """Prompt tokens, shared by both completions."""
-    chosen_ids: list[int]
-    rejected_ids: list[int]
-    reference_chosen: float = float("nan")
-    """Summed log-prob of the chosen completion under the reference, in nats; NaN: not yet known."""
-    reference_rejected: float = float("nan")
-    prompt_cut: int = 0
-    """Tokens that the prompt lost to max_prompt_length."""
-    chosen_cut: int = 0
-    """Tokens that the chosen completion lost to max_length."""
-    rejected_cut: int = 0
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens of the tree, before completions share any."""
-        return len(self.prompt_ids) + len(self.chosen_ids) + len(self.rejected_ids)
-
-    @property
-    def tree(self) -> TokenTree:
-        """The pair as a tree that scores its completions: sequence 0 chosen, 1 rejected."""
-        return TokenTree.from_sequences(
-            [[*self.prompt_ids, *self.chosen_ids], [*self.prompt_ids, *self.rejected_ids]],
-            [len(self.prompt_ids)] * 2,
-        )
-
-    def with_reference(self, chosen: float, rejected: float) -> "Pair":
-        """The same pair with its reference log-probs."""
-        return replace(self, reference_chosen=chosen, reference_rejected=rejected)
+from notus.training.examples import Example, Pair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +36,19 @@ class EncodedPreferences:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairBatch:
-    """The pairs of one optimiser step, packed."""
+class Batch:
+    """The examples of one optimiser step, packed."""
 
+    examples: Sequence[Example]
     forests: list[Forest]
-    pair_indices: list[list[int]]
-    """For each forest the indices (in the batch) of its pairs, in the order of its sequences."""
+    indices: list[list[int]]
+    """For each forest the indices (in the batch) of its examples, in the order of its sequences."""
+    mismatched: list[Forest]
+    """The examples' mismatched completions, one sequence each."""
+    targets: Tensor
+    """[P, n] float64: the constants of each example's loss."""
+    weights: Tensor
+    """[P] float64: each example's weight."""
     num_tokens: int
     """Tokens that the model will see."""
 
@@ -106,6 +76,8 @@ def encode_preferences(
             Pair(
                 preference_id=pair.preference_id,
                 prompt_id=pair.prompt_id,
+                source=pair.source,
+                strategy=pair.strategy,
                 prompt_ids=chosen.prompt_ids,
                 chosen_ids=chosen.completion_ids,
                 rejected_ids=rejected.completion_ids,
@@ -142,26 +114,34 @@ def draw_pairs(pairs: Sequence[Pair], count: int | None, *, seed: int) -> list[P
     return [pair for pair, key in zip(pairs, keys, strict=True) if key in drawn]
 
 
-class PairCollator:
-    """Packs pairs into a batch; a collate function for a DataLoader."""
+class Collator:
+    """Packs examples into a batch; a collate function for a DataLoader."""
 
     def __init__(self, *, max_tokens: int) -> None:
         self.max_tokens = max_tokens
 
-    def __call__(self, pairs: Sequence[Pair]) -> dict[str, Any]:
-        """Pack pairs into forests of at most `max_tokens`, and stack their references."""
-        forests = pack([pair.tree for pair in pairs], self.max_tokens)
-        batch = PairBatch(
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
+        """Pack examples into forests of at most `max_tokens`, and stack their constants.
+
+        The weights stand beside the batch, too: transformers counts examples by a tensor.
+        """
+        trees = [example.tree for example in examples]
+        forests = pack(trees, self.max_tokens)
+        width = trees[0].num_sequences
+        others = [tree for tree in (e.mismatched for e in examples) if tree is not None]
+        mismatched = pack(others, self.max_tokens)
+        weights = torch.tensor([example.weight for example in examples], dtype=torch.float64)
+        batch = Batch(
+            examples=examples,
             forests=forests,
-            # Two sequences a pair, counted through in the order of the pairs.
-            pair_indices=[(forest.sequence_index[0::2] // 2).tolist() for forest in forests],
-            num_tokens=sum(forest.input_ids.numel() for forest in forests),
+            # Equally many sequences an example, counted through in their order.
+            indices=[(forest.sequence_index[::width] // width).tolist() for forest in forests],
+            mismatched=mismatched,
+            targets=torch.tensor([example.targets for example in examples], dtype=torch.float64),
+            weights=weights,
+            num_tokens=sum(forest.input_ids.numel() for forest in [*forests, *mismatched]),
         )
-        return {
-            "batch": batch,
-            "reference_chosen": _vector(pair.reference_chosen for pair in pairs),
-            "reference_rejected": _vector(pair.reference_rejected for pair in pairs),
-        }
+        return {"batch": batch, "weights": weights}
 
 
 class LongestFirstSampler(Sampler[int]):
@@ -189,7 +169,3 @@ class LongestFirstSampler(Sampler[int]):
             at = int(np.flatnonzero(order == longest)[0])
             order[[0, at]] = order[[at, 0]]
         return iter(order.tolist())
-
-
-def _vector(values: Any) -> Tensor:
-    return torch.tensor(list(values), dtype=torch.float64)

@@ -1,6 +1,6 @@
 """The training stage: preferences in, a tuned model out, whatever happens in between.
 
-    encode -> split by prompt -> reference log-probs (stored) -> DPO -> model (safetensors)
+    encode -> split by prompt -> reference log-probs (stored) -> trainer -> model (safetensors)
 
 A killed training goes on from its last complete checkpoint, to the same weights.
 """
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import torch
 from transformers import PrinterCallback
 
 from notus.data.schema import Feedback
@@ -26,9 +25,10 @@ from notus.training.callbacks import (
     last_checkpoint,
     remove_checkpoints,
 )
+from notus.training.objectives import DemonstrationObjective, Objective, make_objective
 from notus.training.preflight import preflight, require_good
-from notus.training.prepare import Prepared, Split, Tables, prepare, split_facts, write_split
-from notus.training.reference import reference_logps
+from notus.training.prepare import Prepared, Tables, prepare, split_facts, write_split
+from notus.training.sides import Sides, make_sides
 from notus.training.trainer import PreferenceTrainer
 
 
@@ -63,7 +63,8 @@ def fit(
     Raises:
         DataError: No pair is left to train on.
         ModelError: The recipe's lengths exceed the model's window.
-        TrainingError: The preflight found an error, or the loss of step 0 is not ln 2.
+        TrainingError: The preflight found an error, or the loss of step 0 is not that of the
+            reference (DPO: ln 2).
     """
     prepared = prepare(
         recipe, preferences, feedback, base, reference_root=reference_root, heldout=heldout
@@ -71,8 +72,9 @@ def fit(
     write_split(prepared, directory)
     require_good(preflight(prepared, progress=progress), directory, say=say)
     model, precision = prepared.model, prepared.precision
-    split = _with_references(prepared, progress)
-    trainer = _make_trainer(prepared, split, directory, progress)
+    objective = objective_of(recipe)
+    sides = make_sides(prepared, objective, progress=progress)
+    trainer = _make_trainer(prepared, objective, sides, directory, progress)
     trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     checkpoint = last_checkpoint(directory / "checkpoints")
     with no_bars():
@@ -82,7 +84,7 @@ def fit(
     _save(trainer.model, model, recipe, directory)
     return {
         **split_facts(prepared),
-        "reference_key": prepared.store.key,
+        **sides.facts,
         "steps": output.global_step,
         "train_loss": _mean_loss(history),
         "precision": precision,
@@ -91,29 +93,19 @@ def fit(
     }
 
 
-def _with_references(prepared: Prepared, progress: Progress | None) -> Split:
-    """Fill in the reference log-probs, under the same type of matrix products as training."""
-    split, model = prepared.split, prepared.model
-    pairs = [*split.train, *split.heldout]
-    groups = [(p.prompt_ids, (p.chosen_ids, p.rejected_ids)) for p in pairs]
-
-    def report(done: int, total: int) -> None:
-        if progress is not None:
-            progress("reference", done, total)
-
-    device, bf16 = model.model.device.type, prepared.precision == "bfloat16"
-    max_tokens = prepared.recipe.train.max_tokens
-    with torch.autocast(device, torch.bfloat16, enabled=bf16):
-        logps = reference_logps(
-            prepared.store, model.model, groups, max_tokens=max_tokens, progress=report
-        )
-    filled = [p.with_reference(*pair) for p, pair in zip(pairs, logps, strict=True)]
-    n = len(split.train)
-    return Split(train=filled[:n], heldout=filled[n:], left_out=split.left_out)
+def objective_of(recipe: Recipe) -> Objective:
+    """Choose what the recipe asks to minimise."""
+    if recipe.train.objective == "sft":
+        return DemonstrationObjective()
+    return make_objective(recipe.train.losses, recipe.train.loss_settings)
 
 
 def _make_trainer(
-    prepared: Prepared, split: Split, directory: Path, progress: Progress | None
+    prepared: Prepared,
+    objective: Objective,
+    sides: Sides,
+    directory: Path,
+    progress: Progress | None,
 ) -> PreferenceTrainer:
     recipe = prepared.recipe
     arguments = training_arguments(prepared, directory)
@@ -123,11 +115,11 @@ def _make_trainer(
     trainer = PreferenceTrainer(
         policy,
         arguments,
-        train_pairs=split.train,
-        eval_pairs=split.heldout,
-        beta=recipe.train.beta,
+        objective=objective,
+        train_examples=sides.train,
+        eval_examples=sides.heldout,
         max_tokens=recipe.train.max_tokens,
-        callbacks=_callbacks(recipe, split, directory, progress),
+        callbacks=_callbacks(recipe, sides, directory, progress),
         optimizer_cls_and_kwargs=optimizer_class(recipe),
     )
     trainer.remove_callback(PrinterCallback)  # It prints every log to stdout.
@@ -135,10 +127,10 @@ def _make_trainer(
 
 
 def _callbacks(
-    recipe: Recipe, split: Split, directory: Path, progress: Progress | None
+    recipe: Recipe, sides: Sides, directory: Path, progress: Progress | None
 ) -> list[Any]:
     found: list[Any] = [MetricsFile(directory / "metrics.jsonl", progress), CompleteMark()]
-    if split.heldout:
+    if sides.heldout:
         found.append(EvaluateLast())
     if "tensorboard" in recipe.train.report_to:
         from torch.utils.tensorboard import SummaryWriter

@@ -21,11 +21,11 @@ from notus.recipe import Recipe
 from notus.store import read_feedback, read_table, write_frame, write_table
 from notus.training.batches import (
     EncodedPreferences,
-    Pair,
     draw_pairs,
     encode_preferences,
     split_by_prompt,
 )
+from notus.training.examples import Pair
 from notus.training.reference import ReferenceStore
 
 

@@ -18,8 +18,8 @@ import polars as pl
 from notus.chat_template import template_digest
 from notus.models import Model, weights_digest
 from notus.scoring.score import score
-from notus.scoring.tree import TokenTree
 from notus.store import write_frame
+from notus.training.examples import completion_tree
 
 TREES_PER_SHARD = 128
 
@@ -92,7 +92,10 @@ def reference_logps(
     todo = list(missing.items())
     for start in range(0, len(todo), TREES_PER_SHARD):
         chunk = todo[start : start + TREES_PER_SHARD]
-        trees = [completion_tree(prompt, list(rows.values())) for prompt, rows in chunk]
+        trees = [
+            completion_tree(list(prompt), [list(ids) for ids in rows.values()])
+            for prompt, rows in chunk
+        ]
         scores = score(model, trees, max_tokens=max_tokens)
         flat = [key for _, rows in chunk for key in rows]
         values = zip(flat, scores.logps.tolist(), scores.num_tokens.tolist(), strict=True)
@@ -100,12 +103,6 @@ def reference_logps(
         if progress is not None:
             progress(start + len(chunk), len(todo))
     return [[store[key] for key in row] for row in keys]
-
-
-def completion_tree(prompt_ids: Sequence[int], completions: Sequence[Sequence[int]]) -> TokenTree:
-    """One prompt and its completions as a tree that scores the completions alone."""
-    sequences = [[*prompt_ids, *completion] for completion in completions]
-    return TokenTree.from_sequences(sequences, [len(prompt_ids)] * len(sequences))
 
 
 def _settings(config: Any) -> str:

@@ -1,78 +1,105 @@
 """The preference trainer: transformers' Trainer with another training step.
 
 Checkpoints, resuming, schedulers, accelerate, PEFT and trackers are the ecosystem's own. What is
-ours: an optimiser step is one batch of pairs, cut into forests by token budget; each forest is one
-forward and backward pass whose loss is weighted by its share of the step's pairs.
+ours: an optimiser step is one batch of examples, cut into forests by token budget; each forest is
+one forward and backward pass whose loss is weighted by its share of the step's examples.
 """
 
 import math
 import time
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import EvalPrediction, Trainer, TrainingArguments
 
 from notus.errors import TrainingError, explain
-from notus.scoring.attention import use_tree_attention
+from notus.scoring.attention import evaluation_mode, use_tree_attention
 from notus.scoring.forest import Forest
 from notus.scoring.logps import sequence_logps
-from notus.training.batches import LongestFirstSampler, Pair, PairBatch, PairCollator
-from notus.training.losses import rewards_accuracy, sigmoid
+from notus.training.batches import Batch, Collator, LongestFirstSampler
+from notus.training.examples import Example
+from notus.training.gather import num_processes, whole_step
+from notus.training.objectives import COLUMNS, Objective, Outcome
 
-# At step 0 the policy is the reference, so every margin is 0 and the loss is ln 2 (DPO, eq. 7). The
-# allowance is for float32 sums over two different packings, and for bfloat16 products.
+# Before the first update the policy is the reference, so that every log-ratio is 0. The allowance,
+# a share of a loss above 1, is for float32 sums over two packings and for bfloat16 products.
 STEP0_TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-6, torch.bfloat16: 5e-2}
 
 
+class Rows(NamedTuple):
+    """What one step or one evaluation says of every example."""
+
+    examples: Sequence[Example]
+    values: Tensor
+    """[P, len(objectives.COLUMNS)] float64, in the order of `examples`."""
+
+
+OnRows = Callable[[str, Rows], None]
+"""Called with ("train", a step's rows) after each step, ("eval", all held-out rows)."""
+
+
 class PreferenceTrainer(Trainer):
-    """Trains a policy on pairs with stored reference log-probs."""
+    """Trains a policy on examples with stored reference log-probs."""
 
     def __init__(
         self,
         model: Any,
         args: TrainingArguments,
         *,
-        train_pairs: Sequence[Pair],
-        eval_pairs: Sequence[Pair],
-        beta: float,
+        objective: Objective,
+        train_examples: Sequence[Example],
+        eval_examples: Sequence[Example],
         max_tokens: int,
+        on_rows: OnRows | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             model=model,
             args=args,
-            train_dataset=list(train_pairs),
-            eval_dataset=list(eval_pairs),
-            data_collator=PairCollator(max_tokens=max_tokens),
-            compute_metrics=_evaluation_metrics,
+            train_dataset=list(train_examples),
+            eval_dataset=list(eval_examples),
+            data_collator=Collator(max_tokens=max_tokens),
+            compute_metrics=self._evaluation_metrics,
             **kwargs,
         )
-        self.beta = beta
-        self._sums: defaultdict[str, float] = defaultdict(float)
+        self.objective = objective
+        self.on_rows = on_rows
+        self._rows: list[Tensor] = []
+        self._weights: list[Tensor] = []
+        self._tokens = 0
         self._since = time.perf_counter()
 
     def training_step(
         self, model: Any, inputs: Mapping[str, Any], num_items_in_batch: Any = None
     ) -> Tensor:
-        """Run forward and backward over one step's forests; return the mean loss of its pairs."""
+        """Run forward and backward over one step's forests; return the mean loss of its examples.
+
+        With several processes it is this one's share of that mean, times their number: what is
+        averaged over processes, gradients too, is then the whole step's.
+        """
         model.train()
-        batch, num_pairs = inputs["batch"], len(inputs["reference_chosen"])
+        batch: Batch = inputs["batch"]
+        weight = whole_step(batch.weights).sum().item() / num_processes()
+        rows = torch.zeros(len(batch.examples), len(COLUMNS), dtype=torch.float64)
         total = torch.zeros((), dtype=torch.float64)
         with use_tree_attention(model):
-            for forest, indices in zip(batch.forests, batch.pair_indices, strict=True):
-                losses, rows = self._forward(model, forest, inputs, indices)
-                loss = losses.sum() / num_pairs
+            shift = self._shift(model, batch)
+            for forest, indices in zip(batch.forests, batch.indices, strict=True):
+                out = self._forward(model, forest, batch.targets[indices], shift)
+                weights = batch.weights[indices].to(out.losses)
+                loss = (out.losses * weights).sum() / weight
                 self.accelerator.backward(loss)
                 total += loss.detach().double().cpu()
-                for name, mean in _means(rows).items():
-                    self._sums[name] += mean * len(rows)
-        if self.state.global_step == 0:
-            self._check_step0(total.item())
-        self._sums["tokens"] += batch.num_tokens
-        self._sums["num_pairs"] += num_pairs
+                rows[indices] = out.rows.double().cpu()
+        if self.state.global_step == 0 and self.objective.needs_reference:
+            self._check_step0(rows, batch)
+        self._rows.append(rows)
+        self._weights.append(batch.weights)
+        self._tokens += batch.num_tokens
+        if self.on_rows is not None:
+            self.on_rows("train", Rows(batch.examples, rows))
         return total.float().to(self.args.device)
 
     def prediction_step(
@@ -82,89 +109,84 @@ class PreferenceTrainer(Trainer):
         prediction_loss_only: bool,  # noqa: FBT001 - the parent's signature
         ignore_keys: list[str] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Score one batch of held-out pairs: (mean loss, [P, 7] numbers a pair, [P] dummies)."""
-        batch = inputs["batch"]
-        rows = torch.zeros(len(inputs["reference_chosen"]), 7, dtype=torch.float64)
+        """Score one held-out batch: (mean loss, [P, len(COLUMNS)] rows, [P] weights)."""
+        batch: Batch = inputs["batch"]
+        rows = torch.zeros(len(batch.examples), len(COLUMNS), dtype=torch.float64)
         with torch.no_grad(), use_tree_attention(model):
-            for forest, indices in zip(batch.forests, batch.pair_indices, strict=True):
-                rows[indices] = self._forward(model, forest, inputs, indices)[1]
-        return rows[:, 0].mean(), rows, torch.zeros(len(rows))
+            shift = self._shift(model, batch)
+            for forest, indices in zip(batch.forests, batch.indices, strict=True):
+                out = self._forward(model, forest, batch.targets[indices], shift)
+                rows[indices] = out.rows.double().cpu()
+        return rows[:, 0].mean(), rows, batch.weights
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the means since the last log to what the trackers get."""
-        if "loss" in logs and self._sums["num_pairs"]:
-            pairs = self._sums.pop("num_pairs")
+        if "loss" in logs and self._rows:
+            rows, weights = torch.cat(self._rows), torch.cat(self._weights)
             seconds = time.perf_counter() - self._since
-            tokens = self._sums.pop("tokens")
-            logs |= {name: total / pairs for name, total in self._sums.items()}
-            logs |= {"num_pairs": pairs, "tokens_per_second": tokens / seconds}
-            self._sums.clear()
+            logs |= {k: v for k, v in self.objective.summary(rows, weights).items() if k != "loss"}
+            logs |= {"num_examples": len(rows), "tokens_per_second": self._tokens / seconds}
+            self._rows, self._weights, self._tokens = [], [], 0
         self._since = time.perf_counter()
         super().log(logs, start_time)
 
     def floating_point_ops(self, inputs: Mapping[str, Any]) -> int:
         """Count 6 operations a parameter and token (Kaplan et al. 2020, section 2.1)."""
-        batch: PairBatch = inputs["batch"]
+        batch: Batch = inputs["batch"]
         return 6 * batch.num_tokens * sum(p.numel() for p in self.model.parameters())
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LongestFirstSampler:
-        lengths = [pair.num_tokens for pair in train_dataset or self.train_dataset]
+        lengths = [example.num_tokens for example in train_dataset or self.train_dataset]
         return LongestFirstSampler(lengths, seed=self.args.seed)
 
-    def _forward(
-        self, model: Any, forest: Forest, inputs: Mapping[str, Any], indices: Sequence[int]
-    ) -> tuple[Tensor, Tensor]:
-        """Losses [P] of a forest's pairs, with gradient, and their numbers for `_means` [P, 7]."""
+    def _forward(self, model: Any, forest: Forest, targets: Tensor, shift: Tensor) -> Outcome:
+        """Losses and rows of a forest's examples."""
+        return self.objective(self._logps(model, forest), targets, shift)
+
+    def _logps(self, model: Any, forest: Forest) -> Tensor:
         # The whole pass, as in the reference's: the model's own forward leaves the head out.
         with self.accelerator.autocast():
-            logps = sequence_logps(model, forest.to(self.args.device))
-        chosen, rejected = logps[0::2], logps[1::2]
-        references = (inputs["reference_chosen"], inputs["reference_rejected"])
-        reference_chosen, reference_rejected = (r[list(indices)].to(logps) for r in references)
-        out = sigmoid(chosen, rejected, reference_chosen, reference_rejected, beta=self.beta)
-        rows = torch.stack(
-            [
-                out.losses,
-                out.chosen_rewards,
-                out.rejected_rewards,
-                chosen,
-                rejected,
-                chosen - reference_chosen,
-                rejected - reference_rejected,
-            ],
-            dim=1,
-        )
-        return out.losses, rows.detach().double().cpu()
+            return sequence_logps(model, forest.to(self.args.device))
 
-    def _check_step0(self, loss: float) -> None:
+    @torch.no_grad()
+    def _shift(self, model: Any, batch: Batch) -> Tensor:
+        """Work out the objective's number of the whole step, in a pass of its own."""
+        kind = self.objective.shifted_by
+        if kind is None:
+            return torch.zeros(())
+        logps = torch.zeros(len(batch.examples), dtype=torch.float64)
+        # Dropout would make two passes two policies.
+        with evaluation_mode(model):
+            for forest in batch.mismatched if kind == "mismatched" else batch.forests:
+                # One sequence an example.
+                logps[forest.sequence_index] = self._logps(model, forest).double().cpu()
+        return self.objective.shift(whole_step(logps), whole_step(batch.targets))
+
+    def _check_step0(self, rows: Tensor, batch: Batch) -> None:
+        loss = _mean(rows[:, 0], batch.weights)
+        expected = _mean(self.objective.at_reference(batch.targets), batch.weights)
         dtype = torch.bfloat16 if self.args.bf16 else next(self.model.parameters()).dtype
-        if not abs(loss - math.log(2)) <= STEP0_TOLERANCE[dtype]:  # a NaN is not
+        allowed = STEP0_TOLERANCE[dtype] * max(1.0, abs(expected))
+        if not abs(loss - expected) <= allowed:  # a NaN is not
+            name = "ln 2 = " if math.isclose(expected, math.log(2), abs_tol=1e-9) else ""
             raise TrainingError(
                 explain(
                     found=f"a loss of {loss:.6f} at step 0",
-                    expected=f"ln 2 = {math.log(2):.6f}: before the first update the policy is the "
+                    expected=f"{name}{expected:.6f}: before the first update the policy is the "
                     "reference",
-                    where="the first batch of pairs",
+                    where="the first batch",
                     remedy="look for dropout in the base model, or reference log-probs of another "
-                    "model (delete the run's reference folder and train again)",
+                    "model (delete the folder of reference log-probs and train again)",
                 )
             )
 
-
-def _means(rows: Tensor) -> dict[str, float]:
-    """Name the usual metrics of a block of pairs, the rows of `_forward`."""
-    _, chosen, rejected, *logps = rows.unbind(dim=1)
-    values = {
-        "rewards/chosen": chosen.mean(),
-        "rewards/rejected": rejected.mean(),
-        "rewards/margins": (chosen - rejected).mean(),
-        "rewards/accuracies": rewards_accuracy(chosen, rejected),
-    }
-    names = ("logps/chosen", "logps/rejected", "delta_logps/chosen", "delta_logps/rejected")
-    values |= {name: column.mean() for name, column in zip(names, logps, strict=True)}
-    return {name: value.item() for name, value in values.items()}
+    def _evaluation_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
+        rows = torch.as_tensor(prediction.predictions)
+        if self.on_rows is not None:
+            self.on_rows("eval", Rows(self.eval_dataset, rows))
+        weights = torch.as_tensor(prediction.label_ids)
+        return self.objective.summary(rows, weights) | {"num_examples": len(rows)}
 
 
-def _evaluation_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    rows = torch.as_tensor(prediction.predictions)
-    return _means(rows) | {"num_pairs": len(rows)}
+def _mean(values: Tensor, weights: Tensor) -> float:
+    return ((values * weights).sum() / weights.sum()).item()

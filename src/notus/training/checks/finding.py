@@ -7,7 +7,7 @@ from typing import Any, Literal
 import polars as pl
 
 from notus.chat_template import select_texts
-from notus.training.batches import Pair
+from notus.training.examples import Pair
 from notus.training.prepare import Prepared
 
 Level = Literal["error", "warning", "note"]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import polars as pl
 
 from notus.stats import wilson
-from notus.training.batches import Pair
 from notus.training.checks.finding import MOST_SHOWN, Finding, Level, quoted, share, shown, texts_of
+from notus.training.examples import Pair
 from notus.training.prepare import Prepared
 
 CUT_WARNING, CUT_ERROR = 0.10, 0.50

@@ -9,7 +9,7 @@ import polars as pl
 
 from notus.chat_template import encode_prompt, end_of_turn, render_prompt
 from notus.data.schema import Message
-from notus.training.batches import Pair, draw_pairs
+from notus.training.batches import draw_pairs
 from notus.training.checks.finding import (
     MOST_SHOWN,
     Finding,
@@ -19,6 +19,7 @@ from notus.training.checks.finding import (
     texts_of,
     token_names,
 )
+from notus.training.examples import Pair
 from notus.training.prepare import Prepared
 
 SAMPLE = 300

@@ -1,0 +1,93 @@
+"""Both sides of a split as the examples that the objective trains on, their references filled in.
+
+pairs -> pairs, votes or demonstrations -> reference log-probs (stored) -> trainer
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from notus.training.callbacks import Progress
+from notus.training.examples import Example, Pair, Vote, demonstrations
+from notus.training.objectives import Objective, VoteObjective
+from notus.training.prepare import Prepared
+from notus.training.reference import reference_logps
+from notus.training.votes import votes_of_pairs, with_mismatched
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sides:
+    """What one run trains on and what it holds out."""
+
+    train: list[Example]
+    heldout: list[Example]
+    facts: dict[str, object]
+    """For the manifest."""
+
+
+def make_sides(
+    prepared: Prepared, objective: Objective, *, progress: Progress | None = None
+) -> Sides:
+    """Make the examples of an objective; score them by the reference if a loss asks for it.
+
+    Args:
+        prepared: Pairs, model and store of the run.
+        objective: What will be minimised.
+        progress: Called with ("reference", done, total).
+
+    Raises:
+        DataError: KTO has one prompt only on a side.
+    """
+    split = prepared.split
+    if prepared.recipe.train.objective == "sft":
+        train, heldout = demonstrations(split.train), demonstrations(split.heldout)
+        facts: dict[str, object] = {
+            "demonstrations_train": len(train),
+            "demonstrations_heldout": len(heldout),
+        }
+        return Sides(train=list(train), heldout=list(heldout), facts=facts)
+    sides: list[list[Pair] | list[Vote]] = [split.train, split.heldout]
+    facts = {}
+    if isinstance(objective, VoteObjective):
+        votes = [_votes(prepared, objective, pairs) for pairs in (split.train, split.heldout)]
+        sides, counts = [side for side, _ in votes], [count for _, count in votes]
+        names = ("votes_train", "votes_heldout")
+        facts = {name: len(side) for name, side in zip(names, sides, strict=True)}
+        facts["votes_contradictory"] = sum(counts)
+    if not objective.needs_reference:
+        return Sides(train=list(sides[0]), heldout=list(sides[1]), facts=facts)
+    filled = _with_references([*sides[0], *sides[1]], prepared, progress)
+    facts["reference_key"] = prepared.store.key
+    n = len(sides[0])
+    return Sides(train=filled[:n], heldout=filled[n:], facts=facts)
+
+
+def _votes(
+    prepared: Prepared, objective: Objective, pairs: Sequence[Pair]
+) -> tuple[list[Vote], int]:
+    """Votes on the completions of one side's pairs, and how many had to be left out."""
+    votes, num_contradictory = votes_of_pairs(pairs)
+    if objective.shifted_by == "mismatched":
+        recipe = prepared.recipe
+        votes = with_mismatched(votes, max_length=recipe.data.max_length, seed=recipe.seed)
+    return votes, num_contradictory
+
+
+def _with_references(
+    examples: Sequence[Pair | Vote], prepared: Prepared, progress: Progress | None
+) -> list[Example]:
+    """Fill in the reference log-probs, under the same type of matrix products as training."""
+    groups = [(example.prompt_ids, example.completions) for example in examples]
+
+    def report(done: int, total: int) -> None:
+        if progress is not None:
+            progress("reference", done, total)
+
+    device, bf16 = prepared.model.model.device.type, prepared.precision == "bfloat16"
+    max_tokens = prepared.recipe.train.max_tokens
+    with torch.autocast(device, torch.bfloat16, enabled=bf16):
+        logps = reference_logps(
+            prepared.store, prepared.model.model, groups, max_tokens=max_tokens, progress=report
+        )
+    return [e.with_reference(*values) for e, values in zip(examples, logps, strict=True)]
