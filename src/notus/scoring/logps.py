@@ -47,7 +47,7 @@ def token_logps(model: nn.Module, forest: Forest) -> Tensor:
         model: A transformers causal language model, also inside of PEFT's or DDP's wrapper.
         forest: The packed row, on the model's device.
     """
-    head, hidden = _predicting_states(model, forest)
+    head, hidden = predicting_states(model, forest)
     cap = _softcap(model)
     if type(head) is nn.Linear and head.bias is None and cap is None:
         return cast(Tensor, _LinearHead.apply(hidden, as_autocast(head.weight), forest))
@@ -71,7 +71,7 @@ def sequence_logps(model: nn.Module, forest: Forest) -> Tensor:
 @torch.no_grad()
 def token_scores(model: nn.Module, forest: Forest) -> TokenScores:
     """Return `token_logps` without gradient, and whether each token is the argmax."""
-    head, hidden = _predicting_states(model, forest)
+    head, hidden = predicting_states(model, forest)
     logits = _head_logits(head, _softcap(model))
     logps, is_greedy = [], []
     for rows, _, at, token in _chunks(forest, head.out_features):
@@ -81,7 +81,7 @@ def token_scores(model: nn.Module, forest: Forest) -> TokenScores:
     return TokenScores(torch.cat(logps), torch.cat(is_greedy))
 
 
-def _predicting_states(model: nn.Module, forest: Forest) -> tuple[Any, Tensor]:
+def predicting_states(model: nn.Module, forest: Forest) -> tuple[Any, Tensor]:
     """Run the model without its head; returns the head and the [U, D] states it would get.
 
     The head is given no rows, and what it would have been given is taken from its input: final
@@ -189,6 +189,11 @@ class _LinearHead(torch.autograd.Function):
 def _widened(logits: Tensor) -> Tensor:
     """float16 and bfloat16 to float32; wider types as they are."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def head_logits(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return the function from the states [U, D] of `predicting_states` to logits [U, V]."""
+    return _head_logits(_unwrapped(model).get_output_embeddings(), _softcap(model))
 
 
 def as_autocast(tensor: Tensor) -> Tensor:
