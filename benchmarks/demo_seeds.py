@@ -22,7 +22,7 @@ from notus.recipe_file import load_recipe
 from notus.store import read_manifest
 
 HERE = Path(__file__).parent
-SHARED = ("feedback", "audit", "preferences", "base", "reference", "answers-base")
+SHARED = ("feedback", "audit", "preferences", "base", "answers-base")
 
 
 def main() -> None:

@@ -101,10 +101,18 @@ def preflight(recipe: Recipe, out: Path, *, talk: Talk) -> "Preflight":
         feedback=feedback,
         preferences=preferences,
         base=base,
-        reference=out / "reference",
+        reference=reference_root(out),
         heldout=given,
         progress=talk.advance,
     )
+
+
+def reference_root(out: Path) -> Path:
+    """Where the reference log-probs of a run are: beside it, shared by all runs in its folder.
+
+    They are keyed by all that decides them, so that runs of any data and model may share a place.
+    """
+    return out.absolute().parent / ".reference"
 
 
 def train(
@@ -123,7 +131,7 @@ def train(
         preferences=preferences,
         base=base,
         out=out / "training",
-        reference=out / "reference",
+        reference=reference_root(out),
         heldout=given,
         progress=talk.advance,
         say=talk.say,

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from small_runs import make_recipe, metrics, train_stage, write_inputs
 
 from notus.loss_settings import LOSS_SETTINGS
+from notus.pipeline import reference_root
 from notus.stages import model as model_stages
 from notus.store import StageResult
 
@@ -94,3 +95,32 @@ def test_dpo_goes_on_from_what_supervised_fine_tuning_made(
         load_file(path / "model.safetensors") for path in (sft, result.directory / "model")
     )
     assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_sweep_of_six_runs_pays_one_reference_pass(root: Path, tmp_path: Path) -> None:
+    """Over losses and betas, KTO among them: its mismatched completions alone are new."""
+    said: list[str] = []
+    sweep: list[dict[str, Any]] = [
+        {"loss": "sigmoid"},
+        {"loss": "sigmoid", "beta": 0.5},
+        {"loss": "ipo"},
+        {"loss": {"apo_zero": 1.0, "nll": 0.1}},
+        {"loss": "bco", "seed": 3},
+        {"loss": "kto"},
+    ]
+    for i, train in enumerate(sweep):
+        model_stages.train(
+            make_recipe(root / "base", max_steps=1, **train),
+            feedback=root / "feedback",
+            preferences=root / "preferences",
+            base=root / "base",
+            out=tmp_path / f"run-{i}" / "training",
+            reference=reference_root(tmp_path / f"run-{i}"),
+            say=said.append,
+        )
+    counts = [line for line in said if line.startswith("reference: ")]
+    assert counts[:5] == [
+        "reference: 0 log-probs reused, 32 computed",
+        *["reference: 32 log-probs reused, 0 computed"] * 4,
+    ]
+    assert counts[5].startswith("reference: 32 log-probs reused, ")

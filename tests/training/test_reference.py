@@ -52,7 +52,7 @@ def compute(root: Path, model: Model, pairs: Sequence[Pair], **options: Any) -> 
     """One process's life: open the store, get the log-probs."""
     store = ReferenceStore(root, model, precision="float32")
     options = {"max_tokens": 64} | options
-    return reference_logps(store, model.model, groups_of(pairs), **options)
+    return reference_logps(store, model.model, groups_of(pairs), **options).logps
 
 
 def test_values_are_those_of_the_padded_layout(tmp_path: Path, model: Model) -> None:
@@ -76,6 +76,21 @@ def test_a_second_run_and_any_new_pairing_cost_no_pass(tmp_path: Path, model: Mo
         assert compute(tmp_path, model, pairs) == first
         assert compute(tmp_path, model, swapped) == [row[::-1] for row in reversed(first)]
     assert calls == []
+
+
+def test_what_a_pass_cost_is_counted_in_distinct_completions(tmp_path: Path, model: Model) -> None:
+    pairs = random_pairs(12)
+    distinct = {tokens_digest(pair.prompt_ids, ids) for pair in pairs for ids in pair.completions}
+    for reused in (0, len(distinct)):
+        store = ReferenceStore(tmp_path, model, precision="float32")
+        found = reference_logps(store, model.model, groups_of(pairs), max_tokens=64)
+        assert (found.num_reused, found.num_computed) == (reused, len(distinct) - reused)
+
+
+def test_a_store_that_nobody_asks_leaves_no_folder(tmp_path: Path, model: Model) -> None:
+    store = ReferenceStore(tmp_path / "runs" / ".reference", model, precision="float32")
+    assert "t" not in store
+    assert not (tmp_path / "runs").exists()
 
 
 def test_one_new_completion_costs_its_own_pass_only(tmp_path: Path, model: Model) -> None:

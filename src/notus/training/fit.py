@@ -73,7 +73,7 @@ def fit(
     require_good(preflight(prepared, progress=progress), directory, say=say)
     model, precision = prepared.model, prepared.precision
     objective = objective_of(recipe)
-    sides = make_sides(prepared, objective, progress=progress)
+    sides = make_sides(prepared, objective, progress=progress, say=say)
     trainer = _make_trainer(prepared, objective, sides, directory, progress)
     trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     checkpoint = last_checkpoint(directory / "checkpoints")

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -26,6 +26,17 @@ TREES_PER_SHARD = 128
 SCHEMA = pl.Schema({"tokens": pl.String, "logp": pl.Float64, "num_tokens": pl.Int64})
 
 
+class References(NamedTuple):
+    """Log-probs of groups of completions, and what they cost."""
+
+    logps: list[list[float]]
+    """For each group the summed log-prob of each completion, in nats."""
+    num_reused: int
+    """Distinct completions that were stored already."""
+    num_computed: int
+    """Distinct completions that were scored now."""
+
+
 class ReferenceStore:
     """A folder of log-probs under one reference model."""
 
@@ -34,7 +45,6 @@ class ReferenceStore:
         parts += [template_digest(model.tokenizer), precision]
         self.key = hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
         self.directory = root / self.key
-        self.directory.mkdir(parents=True, exist_ok=True)
         shards = sorted(self.directory.glob("*.parquet"))
         self._logps: dict[str, float] = {}
         if shards:
@@ -44,6 +54,7 @@ class ReferenceStore:
     def add(self, rows: Sequence[tuple[str, float, int]]) -> None:
         """Keep new log-probs; they are on disk when this returns."""
         table = pl.DataFrame(list(rows), schema=SCHEMA, orient="row")
+        self.directory.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256("".join(sorted(table["tokens"])).encode()).hexdigest()[:16]
         write_frame(self.directory / f"{name}.parquet", table)
         self._logps.update(zip(table["tokens"], table["logp"], strict=True))
@@ -69,7 +80,7 @@ def reference_logps(
     *,
     max_tokens: int,
     progress: Callable[[int, int], None] | None = None,
-) -> list[list[float]]:
+) -> References:
     """Log-probs of completions under the reference, from the store where it has them.
 
     Args:
@@ -78,9 +89,6 @@ def reference_logps(
         groups: (prompt tokens, token lists of its completions).
         max_tokens: Most tokens in one forward pass.
         progress: Called with (prompts scored so far, prompts to score) after each shard.
-
-    Returns:
-        For each group the summed log-prob of each completion, in nats.
     """
     keys = [[tokens_digest(prompt, c) for c in completions] for prompt, completions in groups]
     missing: dict[tuple[int, ...], dict[str, Sequence[int]]] = {}
@@ -89,6 +97,8 @@ def reference_logps(
             # What is stored is never scored again: it could differ in its last bit.
             if key not in store:
                 missing.setdefault(tuple(prompt), {})[key] = completion
+    num_computed = sum(map(len, missing.values()))
+    num_reused = len({key for row in keys for key in row}) - num_computed
     todo = list(missing.items())
     for start in range(0, len(todo), TREES_PER_SHARD):
         chunk = todo[start : start + TREES_PER_SHARD]
@@ -102,7 +112,7 @@ def reference_logps(
         store.add(list(values))
         if progress is not None:
             progress(start + len(chunk), len(todo))
-    return [[store[key] for key in row] for row in keys]
+    return References([[store[key] for key in row] for row in keys], num_reused, num_computed)
 
 
 def _settings(config: Any) -> str:

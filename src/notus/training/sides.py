@@ -3,7 +3,7 @@
 pairs -> pairs, votes or demonstrations -> reference log-probs (stored) -> trainer
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +27,11 @@ class Sides:
 
 
 def make_sides(
-    prepared: Prepared, objective: Objective, *, progress: Progress | None = None
+    prepared: Prepared,
+    objective: Objective,
+    *,
+    progress: Progress | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Sides:
     """Make the examples of an objective; score them by the reference if a loss asks for it.
 
@@ -35,6 +39,7 @@ def make_sides(
         prepared: Pairs, model and store of the run.
         objective: What will be minimised.
         progress: Called with ("reference", done, total).
+        say: Called with what the reference pass cost.
 
     Raises:
         DataError: KTO has one prompt only on a side.
@@ -57,7 +62,7 @@ def make_sides(
         facts["votes_contradictory"] = sum(counts)
     if not objective.needs_reference:
         return Sides(train=list(sides[0]), heldout=list(sides[1]), facts=facts)
-    filled = _with_references([*sides[0], *sides[1]], prepared, progress)
+    filled = _with_references([*sides[0], *sides[1]], prepared, progress, say)
     facts["reference_key"] = prepared.store.key
     n = len(sides[0])
     return Sides(train=filled[:n], heldout=filled[n:], facts=facts)
@@ -75,7 +80,10 @@ def _votes(
 
 
 def _with_references(
-    examples: Sequence[Pair | Vote], prepared: Prepared, progress: Progress | None
+    examples: Sequence[Pair | Vote],
+    prepared: Prepared,
+    progress: Progress | None,
+    say: Callable[[str], None],
 ) -> list[Example]:
     """Fill in the reference log-probs, under the same type of matrix products as training."""
     groups = [(example.prompt_ids, example.completions) for example in examples]
@@ -87,7 +95,8 @@ def _with_references(
     device, bf16 = prepared.model.model.device.type, prepared.precision == "bfloat16"
     max_tokens = prepared.recipe.train.max_tokens
     with torch.autocast(device, torch.bfloat16, enabled=bf16):
-        logps = reference_logps(
+        found = reference_logps(
             prepared.store, prepared.model.model, groups, max_tokens=max_tokens, progress=report
         )
-    return [e.with_reference(*values) for e, values in zip(examples, logps, strict=True)]
+    say(f"reference: {found.num_reused:,} log-probs reused, {found.num_computed:,} computed")
+    return [e.with_reference(*values) for e, values in zip(examples, found.logps, strict=True)]
