@@ -41,7 +41,7 @@ from notus.data.sources import ingest
 from notus.manifest import hardware, versions
 from notus.models import load, resolve_precision
 from notus.scoring.score import score
-from notus.stages import data as data_stages
+from notus.stages.binarize import binarize
 from notus.stages.model import base
 from notus.store import read_feedback, read_table
 from notus.training.batches import Collator, encode_preferences
@@ -113,7 +113,7 @@ def quiet() -> None:
 def choose(source: Path, folder: Path, model: str, count: int) -> Work:
     """Draw pairs that need no cut: the two sides cut differently, and tokens must be equal."""
     feedback = ingest(source, folder / "feedback", format="pairs", max_refused=0.1).directory
-    made = data_stages.binarize(feedback, folder / "preferences", strategy="given").directory
+    made = binarize(feedback, folder / "preferences", strategy="given").directory
     tables, tokenizer = read_feedback(feedback), load(model).tokenizer
     encode = Encoder(tokenizer, max_length=MAX_LENGTH, max_prompt_length=MAX_PROMPT_LENGTH)
     encoded = encode_preferences(read_table(made, "preferences").collect(), tables, encode)

@@ -1,4 +1,4 @@
-"""The cascade and the dense path against the textbook formula; what the switch lets through."""
+"""Flash, matrix products and the dense mask against the textbook; what the switch lets through."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_tree import Scored, scored_sequences, tree_of
 from tiny_models import (
@@ -20,7 +20,9 @@ from tiny_models import (
 from torch import Tensor, nn
 
 from notus.errors import UnsupportedModelError, UsageError
-from notus.scoring.attention import SHORT, tree_attention, use_tree_attention
+from notus.scoring import cpu_attention
+from notus.scoring.attention import tree_attention, use_tree_attention
+from notus.scoring.cpu_attention import SHORT
 from notus.scoring.forest import Forest
 from notus.scoring.logps import sequence_logps, token_logps
 from notus.scoring.score import score
@@ -67,17 +69,34 @@ def assert_as_textbook(
         assert_parity(a, b, f"gradient of {name}")
 
 
+@pytest.fixture(params=["flash", "matmul"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways on the CPU, whatever is faster on this one."""
+    monkeypatch.setattr(cpu_attention, "uses_matmul", lambda *_: request.param == "matmul")
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("key_heads", [1, 2, 4])
-def test_cascade_is_the_textbook(dtype: torch.dtype, key_heads: int) -> None:
+def test_both_ways_are_the_textbook(dtype: torch.dtype, key_heads: int) -> None:
     forest = Forest.from_trees(make_trees())
     assert len(forest.crosses) > 5
     assert_as_textbook(forest, states(forest, 4, key_heads, dtype))
 
 
-@settings(max_examples=50)
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_blocks_of_any_size_are_the_textbook(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_attention, "BLOCK", size)
+    forest = Forest.from_trees(make_trees())
+    assert_as_textbook(forest, states(forest, 4, 2, torch.float64))
+
+
+@pytest.mark.usefixtures("way")
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(scored_sequences, min_size=1, max_size=4))
-def test_cascade_is_the_textbook_for_any_forest(groups: list[Scored]) -> None:
+def test_both_ways_are_the_textbook_for_any_forest(groups: list[Scored]) -> None:
     forest = Forest.from_trees([tree_of(group) for group in groups])
     assert_as_textbook(forest, states(forest, 4, 2, torch.float64))
 
@@ -102,6 +121,7 @@ def long_forest() -> Forest:
     return Forest.from_trees([TokenTree.from_sequences(rows, [1] * 3)])
 
 
+@pytest.mark.usefixtures("way")
 def test_long_chains_cross_flash_blocks() -> None:
     forest = long_forest()
     lengths = [at.stop - at.start for at in forest.chains]

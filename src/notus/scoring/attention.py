@@ -19,85 +19,17 @@ from weakref import WeakSet
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from transformers import AttentionInterface, PreTrainedModel
 
 from notus.errors import UnsupportedModelError, UsageError, explain
+from notus.scoring.cpu_attention import cpu_attention
 from notus.scoring.forest import Forest
 from notus.scoring.logps import as_autocast, sequence_logps
 from notus.scoring.tree import TokenTree
 
 NAME = "notus_tree"
-SHORT = 512  # tokens below which float32's backward is faster than bfloat16's (flash_backward.py)
 _ATTENTION_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
 _WINDOWS = {"sliding_attention": "sliding_window", "chunked_attention": "attention_chunk_size"}
-_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
-_flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
-
-
-class _Cascade(torch.autograd.Function):
-    """Exact forest attention from flash calls; [1, H, T, D], [1, J, T, D] x 2 -> [1, T, H, D]."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, forest: Forest, scale: float
-    ) -> Tensor:
-        q, k, v = _grouped(query, key, value)
-        J, G, T, D = q.shape
-        wide = torch.promote_types(q.dtype, torch.float32)
-        merged = q.new_empty(T, J, G, D, dtype=wide).permute(1, 2, 0, 3)
-        lse = q.new_empty(J, G, T, dtype=wide)
-        for at in forest.chains:
-            merged[:, :, at], lse[:, :, at] = _flash(
-                q[:, :, at], k[:, :, at], v[:, :, at], 0.0, True, scale=scale
-            )
-        for queries, keys in forest.crosses:
-            out, new = _flash(
-                q[:, :, queries], k[:, :, keys], v[:, :, keys], 0.0, False, scale=scale
-            )
-            old = lse[:, :, queries]
-            share = torch.sigmoid(new - old)  # e^new / (e^new + e^old), the new part's weight
-            merged[:, :, queries].lerp_(out.to(wide), share[..., None])
-            torch.logaddexp(old, new, out=old)
-        result = merged.to(q.dtype)
-        ctx.save_for_backward(query, key, value, result, lse)
-        ctx.forest, ctx.scale = forest, scale
-        return result.permute(2, 0, 1, 3).reshape(1, T, J * G, D)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, out, lse = ctx.saved_tensors
-        q, k, v = _grouped(query, key, value)
-        J, G, T, D = q.shape
-        g = grad.view(T, J, G, D).permute(1, 2, 0, 3)
-        dq = torch.empty_like(q, dtype=lse.dtype)
-        dk, dv = (torch.empty_like(x[0], dtype=lse.dtype) for x in (key, value))
-
-        def part(at: slice, keys: slice, *, causal: bool) -> tuple[Tensor, Tensor, Tensor]:
-            short = max(at.stop - at.start, keys.stop - keys.start) < SHORT
-            places = ((g, at), (q, at), (k, keys), (v, keys), (out, at))
-            inputs = [x[:, :, i].to(lse.dtype if short else x.dtype) for x, i in places]
-            x, y, z = _flash_backward(*inputs, lse[:, :, at], 0.0, causal, scale=ctx.scale)
-            return x, y.sum(1), z.sum(1)
-
-        for at in ctx.forest.chains:  # these cover the row once: nothing to add to
-            dq[:, :, at], dk[:, at], dv[:, at] = part(at, at, causal=True)
-        for queries, keys in ctx.forest.crosses:
-            x, y, z = part(queries, keys, causal=False)
-            dq[:, :, queries] += x
-            dk[:, keys] += y
-            dv[:, keys] += z
-        dq = dq.reshape(1, J * G, T, D)
-        return dq.to(q.dtype), dk[None].to(k.dtype), dv[None].to(v.dtype), None, None
-
-
-def _grouped(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """View [1, H, T, D] and [1, J, T, D] as [J, G, T, D]: stride 0 over G copies no keys."""
-    _, H, T, D = query.shape
-    J = key.shape[1]
-    shape = (J, H // J, T, D)
-    return query[0].view(shape), key[0][:, None].expand(shape), value[0][:, None].expand(shape)
 
 
 def _masked(
@@ -166,7 +98,7 @@ def tree_attention(
     query, key, value = map(as_autocast, (query, key, value))
     sizes = {query.shape[-1], key.shape[-1], value.shape[-1]}
     if query.device.type == "cpu" and dropout == 0.0 and softcap is None and len(sizes) == 1:
-        return _Cascade.apply(query, key, value, forest, scale), None  # type: ignore[no-untyped-call]
+        return cpu_attention(query, key, value, forest, scale), None
     return _masked(query, key, value, forest, scale, dropout, softcap), None
 
 

@@ -116,11 +116,23 @@ class Forest:
         return type(self)(**(values | moved))
 
     @cached_property
+    def paths(self) -> tuple[tuple[slice, tuple[slice, ...]], ...]:
+        """Each chain with the spans of its ancestors before it, root first: all that it sees."""
+        return tuple(
+            (chain, tuple(keys for queries, keys in self.crosses if _holds(queries, chain)))
+            for chain in self.chains
+        )
+
+    @cached_property
     def mask(self) -> Tensor:
         """[T, T] True where query (row) sees key (column); for attention without the cascade."""
         index = torch.arange(len(self.subtree_end), device=self.subtree_end.device)
         query, key = index[:, None], index[None, :]
         return (key <= query) & (query < self.subtree_end[None, :])
+
+
+def _holds(outer: slice, inner: slice) -> bool:
+    return bool(outer.start <= inner.start and inner.stop <= outer.stop)
 
 
 def _attention_plan(

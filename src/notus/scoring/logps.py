@@ -48,10 +48,10 @@ def token_logps(model: nn.Module, forest: Forest) -> Tensor:
         forest: The packed row, on the model's device.
     """
     head, hidden = predicting_states(model, forest)
-    cap = _softcap(model)
-    if type(head) is nn.Linear and head.bias is None and cap is None:
-        return cast(Tensor, _LinearHead.apply(hidden, as_autocast(head.weight), forest))
-    logits = _head_logits(head, cap)
+    weight = linear_head(model)
+    if weight is not None:
+        return cast(Tensor, _LinearHead.apply(hidden, as_autocast(weight), forest))
+    logits = _head_logits(head, _softcap(model))
     parts = [
         checkpoint(_logps, logits, hidden[rows], *targets, use_reentrant=False)
         for rows, _, *targets in _chunks(forest, head.out_features)
@@ -79,6 +79,13 @@ def token_scores(model: nn.Module, forest: Forest) -> TokenScores:
         logps.append(chunk[at, token] - torch.logsumexp(chunk, -1)[at])
         is_greedy.append(chunk.argmax(-1)[at] == token)
     return TokenScores(torch.cat(logps), torch.cat(is_greedy))
+
+
+def linear_head(model: nn.Module) -> Tensor | None:
+    """Return the weight [V, D] of a head that is one matrix product and nothing else, or None."""
+    head = _unwrapped(model).get_output_embeddings()
+    plain = type(head) is nn.Linear and head.bias is None and _softcap(model) is None
+    return cast(Tensor, head.weight) if plain else None
 
 
 def predicting_states(model: nn.Module, forest: Forest) -> tuple[Any, Tensor]:
