@@ -26,6 +26,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from transformers.utils import logging
 
 from notus.errors import MissingExtraError, ModelError, explain
+from notus.scoring.cpu_attention import computes_bfloat16
 
 PACKAGE_PREFIX = "package:"
 # What the readers of transformers, safetensors, GGUF and PEFT raise for files that do not fit.
@@ -113,15 +114,14 @@ def weights_digest(model: Any) -> str:
 def resolve_precision(precision: str) -> str:
     """Choose the type of the matrix products: bfloat16 where the hardware computes in it.
 
-    CPUs without AVX512-BF16 or AMX emulate bfloat16, at a ninth of float32's speed on the machine
-    where notus was first measured.
+    CPUs without AVX512-BF16 or AMX emulate bfloat16, at a ninth to a fifth of float32's speed on
+    those where notus was measured.
     """
     if precision != "auto":
         return precision
     if torch.cuda.is_available():
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bfloat16" if fast else "float32"
+    return "bfloat16" if computes_bfloat16() else "float32"
 
 
 def locate(name: str) -> tuple[Path, str | None]:

@@ -331,7 +331,9 @@ def test_lora_trains_adapters_alone_and_merges_them(
     ids = torch.arange(3, 40)[None]
     with torch.no_grad():
         expected = adapted(ids).logits
-        torch.testing.assert_close(merged(ids).logits, expected, rtol=1e-5, atol=1e-5)
+        # Rounding goes by the largest terms of a sum, not by the sum.
+        scale = expected.abs().max()
+        torch.testing.assert_close(merged(ids).logits / scale, expected / scale, rtol=0, atol=1e-5)
         assert not torch.allclose(before(ids).logits, expected, atol=0.1)
     with adapted.disable_adapter(), torch.no_grad():
         torch.testing.assert_close(before(ids).logits, adapted(ids).logits, rtol=0, atol=0)

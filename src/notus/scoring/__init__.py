@@ -2,4 +2,6 @@
 
 sequences -> TokenTree -> pack -> Forest -> token_logps, sequence_logps -> score
               tree.py              forest.py       logps.py, attention.py    score.py
+
+Training takes fused.py: a loss worked out inside the head.
 """

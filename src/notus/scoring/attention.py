@@ -1,12 +1,10 @@
 """Attention over a forest, registered with transformers as "notus_tree".
 
-The mask of a forest is `k <= q < subtree_end[k]`. On the CPU the row is cut into causal chains and
-full rectangles (forest.py) and each is one flash call; where a query got several partial results,
-they are merged by log-sum-exp. The backward hands the merged output and log-sum-exp to flash's own
-backward for each part, which makes every part's gradient exact. For T = 2,625 tokens of real
-preference pairs in float32 a dense mask costs 3-4 times as much on the CPU; flex_attention has no
-backward there. Elsewhere, and for what flash cannot do (dropout, unequal head sizes), the mask is
-materialised for torch's attention; logit soft-capping (Gemma 2) takes the textbook formula.
+The mask of a forest is `k <= q < subtree_end[k]`. On the CPU it is worked through in pieces that
+need no mask (cpu_attention.py): for T = 2,625 tokens of real preference pairs in float32 a dense
+mask costs 3-4 times as much, and flex_attention has no backward there. Elsewhere, and for what
+those cannot do (dropout, unequal head sizes), the mask is materialised for torch's attention; logit
+soft-capping (Gemma 2) takes the textbook formula.
 
 Legend: T tokens in the row, H query heads, J key heads, G = H / J query heads a key head, D size.
 """

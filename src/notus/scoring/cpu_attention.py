@@ -32,7 +32,9 @@ _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
 _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
 
 
-def cpu_attention(query: Tensor, key: Tensor, value: Tensor, forest: Forest, scale: float) -> Tensor:
+def cpu_attention(
+    query: Tensor, key: Tensor, value: Tensor, forest: Forest, scale: float
+) -> Tensor:
     """Attend over a forest: [1, H, T, D], [1, J, T, D] x 2 -> [1, T, H, D], differentiable."""
     way: Any = _Blocks if uses_matmul(query.dtype, forest) else _Cascade
     return way.apply(query, key, value, forest, scale)
@@ -200,11 +202,7 @@ def _weights(q: Tensor, keys: Tensor, scale: float) -> Tensor:
     """Attention weights [J, G * B, N] of a block's queries [J, G, B, D] over keys [J, N, D]."""
     J, G, B, _ = q.shape
     N = keys.shape[1]
-    logits = torch.baddbmm(
-        q.new_empty(1), _rows(q), keys.transpose(1, 2), beta=0, alpha=scale
-    )
+    logits = torch.baddbmm(q.new_empty(1), _rows(q), keys.transpose(1, 2), beta=0, alpha=scale)
     future = torch.ones(B, B, dtype=torch.bool).triu_(1)
     logits.view(J, G, B, N)[..., N - B :].masked_fill_(future, float("-inf"))
     return torch.softmax(logits, -1)
-
-

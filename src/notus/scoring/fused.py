@@ -30,11 +30,14 @@ from notus.scoring.logps import (
     linear_head,
     predicting_states,
     sequence_logps,
+    unrounded,
 )
 
 LOGITS_AT_ONCE = 2 * LOGITS_PER_CHUNK
 """A unit with more logits is computed in parts, twice: first its log-probs, then its gradient."""
-TINY = 1e-30  # a probability below it is taken from the logits: as a float32 it may have underflowed
+TINY = (
+    1e-30  # a probability below it is taken from the logits: as a float32 it may have underflowed
+)
 
 UnitLoss = Callable[[Tensor, Tensor], Tensor]
 """(log-probs [n * S / N] of n units' sequences, indices [n] of the units) -> loss, a scalar."""
@@ -81,9 +84,8 @@ def fused_loss(
         everything = torch.arange(num_units)
         return loss_of(sequence_logps(model, forest), everything)
     _, hidden = predicting_states(model, forest)
-    return cast(
-        Tensor, _FusedHead.apply(hidden, as_autocast(weight), forest, loss_of, unit_size)
-    )
+    args = (hidden, as_autocast(weight), forest, loss_of, unit_size)
+    return cast(Tensor, _FusedHead.apply(*args))  # type: ignore[no-untyped-call]
 
 
 class _FusedHead(torch.autograd.Function):
@@ -96,9 +98,7 @@ class _FusedHead(torch.autograd.Function):
         with_grad = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         wide = torch.promote_types(hidden.dtype, torch.float32)
         d_hidden = torch.zeros_like(hidden) if with_grad else None
-        d_weight = (
-            torch.zeros_like(weight, dtype=wide) if ctx.needs_input_grad[1] else None
-        )
+        d_weight = torch.zeros_like(weight, dtype=wide) if ctx.needs_input_grad[1] else None
         loss = hidden.new_zeros((), dtype=wide)
         for segment in _segments(forest, unit_size, len(weight)):
             loss += _segment(segment, hidden, weight, loss_of, unit_size, d_hidden, d_weight)
@@ -159,11 +159,7 @@ def _segment(
 
 
 def _scored(hidden: Tensor, weight: Tensor, part: _Part) -> tuple[Tensor, Tensor]:
-    """Probabilities [rows, V] and log-probs [k] of the scored tokens, both wide.
-
-    A half type rounds the logits, at 16 to 32 by a sixteenth in bfloat16. The scored token's logit
-    is therefore computed once more in float32, and put in its place in the softmax's sum.
-    """
+    """Probabilities [rows, V] and log-probs [k] of the scored tokens, both wide."""
     logits = hidden @ weight.t()
     wide = torch.promote_types(logits.dtype, torch.float32)
     rounded = logits[part.at, part.token].to(wide)
@@ -173,11 +169,7 @@ def _scored(hidden: Tensor, weight: Tensor, part: _Part) -> tuple[Tensor, Tensor
     if bool((low := scored < TINY).any()):
         again = (hidden[part.at[low]] @ weight.t()).to(wide)
         logps[low] = rounded[low] - torch.logsumexp(again, -1)
-    if logits.dtype != wide:
-        exact = (hidden[part.at].to(wide) * weight[part.token].to(wide)).sum(-1)
-        off = exact - rounded
-        logps += off - torch.log1p(scored * torch.expm1(off))
-    return p, logps
+    return p, unrounded(logps, rounded, hidden, weight, part.at, part.token)
 
 
 def _local(part: _Part, segment: _Segment, unit_size: int) -> Tensor:
@@ -195,7 +187,9 @@ def _segments(forest: Forest, unit_size: int, num_tokens: int) -> Iterator[_Segm
     unit = (forest.scored_sequence // unit_size).cpu().numpy()
     head = forest.scored_head.cpu().numpy()
     num_units, num_heads = forest.num_sequences // unit_size, len(forest.head_position)
-    reaches = np.zeros(max(1, num_heads), dtype=np.int64)  # from each position: how far its units go
+    reaches = np.zeros(
+        max(1, num_heads), dtype=np.int64
+    )  # from each position: how far its units go
     last = np.zeros(num_units, dtype=np.int64)
     np.maximum.at(last, unit, head)
     np.maximum.at(reaches, head, last[unit])

@@ -50,7 +50,7 @@ def token_logps(model: nn.Module, forest: Forest) -> Tensor:
     head, hidden = predicting_states(model, forest)
     weight = linear_head(model)
     if weight is not None:
-        return cast(Tensor, _LinearHead.apply(hidden, as_autocast(weight), forest))
+        return cast(Tensor, _LinearHead.apply(hidden, as_autocast(weight), forest))  # type: ignore[no-untyped-call]
     logits = _head_logits(head, _softcap(model))
     parts = [
         checkpoint(_logps, logits, hidden[rows], *targets, use_reentrant=False)
@@ -73,10 +73,15 @@ def token_scores(model: nn.Module, forest: Forest) -> TokenScores:
     """Return `token_logps` without gradient, and whether each token is the argmax."""
     head, hidden = predicting_states(model, forest)
     logits = _head_logits(head, _softcap(model))
+    weight = linear_head(model)
     logps, is_greedy = [], []
     for rows, _, at, token in _chunks(forest, head.out_features):
         chunk = logits(hidden[rows])
-        logps.append(chunk[at, token] - torch.logsumexp(chunk, -1)[at])
+        rounded = chunk[at, token]
+        values = rounded - torch.logsumexp(chunk, -1)[at]
+        if weight is not None:
+            values = unrounded(values, rounded, hidden[rows], as_autocast(weight), at, token)
+        logps.append(values)
         is_greedy.append(chunk.argmax(-1)[at] == token)
     return TokenScores(torch.cat(logps), torch.cat(is_greedy))
 
@@ -168,7 +173,9 @@ class _LinearHead(torch.autograd.Function):
         for rows, _, at, token in _chunks(forest, len(weight)):
             logits = _widened(hidden[rows] @ weight.t())
             lse.append(torch.logsumexp(logits, -1))
-            logps.append(logits[at, token] - lse[-1][at])
+            rounded = logits[at, token]
+            values = rounded - lse[-1][at]
+            logps.append(unrounded(values, rounded, hidden[rows], weight, at, token))
         ctx.save_for_backward(hidden, weight, torch.cat(lse))
         ctx.forest = forest
         return torch.cat(logps)
@@ -191,6 +198,29 @@ class _LinearHead(torch.autograd.Function):
             if d_weight is not None:
                 d_weight.addmm_(d_logits.t(), hidden[rows], beta=int(rows.start > 0))
         return d_hidden, d_weight, None
+
+
+def unrounded(
+    logps: Tensor, rounded: Tensor, hidden: Tensor, weight: Tensor, at: Tensor, token: Tensor
+) -> Tensor:
+    """Put the scored tokens' logits, in float32, in the place of their rounded ones.
+
+    bfloat16 rounds a logit of 16 to 32 by up to a sixteenth. Over the hundreds of tokens of an
+    answer that is most of what separates two passes over it (docs/LOG.md has the figures).
+
+    Args:
+        logps: [k] log-probs of tokens, from rounded logits.
+        rounded: [k] those logits.
+        hidden: [n, D] what the head was given.
+        weight: [V, D] of the head.
+        at: [k] which of the n predicts the token.
+        token: [k] token ids.
+    """
+    if hidden.dtype == logps.dtype:
+        return logps
+    exact = (hidden[at].to(logps.dtype) * weight[token].to(logps.dtype)).sum(-1)
+    off = exact - rounded
+    return logps + off - torch.log1p(logps.exp() * torch.expm1(off))
 
 
 def _widened(logits: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from transformers import EvalPrediction, Trainer, TrainingArguments
 from notus.errors import TrainingError, explain
 from notus.scoring.attention import evaluation_mode, use_tree_attention
 from notus.scoring.forest import Forest
+from notus.scoring.fused import fused_loss
 from notus.scoring.logps import sequence_logps
 from notus.training.batches import Batch, Collator, LongestFirstSampler
 from notus.training.examples import Example
@@ -87,12 +88,9 @@ class PreferenceTrainer(Trainer):
         with use_tree_attention(model):
             shift = self._shift(model, batch)
             for forest, indices in zip(batch.forests, batch.indices, strict=True):
-                out = self._forward(model, forest, batch.targets[indices], shift)
-                weights = batch.weights[indices].to(out.losses)
-                loss = (out.losses * weights).sum() / weight
+                loss = self._loss(model, forest, batch, torch.tensor(indices), shift, rows) / weight
                 self.accelerator.backward(loss)
                 total += loss.detach().double().cpu()
-                rows[indices] = out.rows.double().cpu()
         if self.state.global_step == 0 and self.objective.needs_reference:
             self._check_step0(rows, batch)
         self._rows.append(rows)
@@ -139,12 +137,33 @@ class PreferenceTrainer(Trainer):
         lengths = [example.num_tokens for example in train_dataset or self.train_dataset]
         return LongestFirstSampler(lengths, seed=self.args.seed)
 
+    def _loss(
+        self,
+        model: Any,
+        forest: Forest,
+        batch: Batch,
+        indices: Tensor,
+        shift: Tensor,
+        rows: Tensor,
+    ) -> Tensor:
+        """Sum the weighted losses of a forest's examples, with gradient; fill in their rows."""
+
+        def loss_of(logps: Tensor, units: Tensor) -> Tensor:
+            own = indices[units.cpu()]
+            out = self.objective(logps, batch.targets[own], shift)
+            rows[own] = out.rows.double().cpu()
+            return (out.losses * batch.weights[own].to(out.losses)).sum()
+
+        size = self.objective.num_completions
+        # The whole pass, as in the reference's: the model's own forward leaves the head out.
+        with self.accelerator.autocast():
+            return fused_loss(model, forest.to(self.args.device), loss_of, unit_size=size)
+
     def _forward(self, model: Any, forest: Forest, targets: Tensor, shift: Tensor) -> Outcome:
         """Losses and rows of a forest's examples."""
         return self.objective(self._logps(model, forest), targets, shift)
 
     def _logps(self, model: Any, forest: Forest) -> Tensor:
-        # The whole pass, as in the reference's: the model's own forward leaves the head out.
         with self.accelerator.autocast():
             return sequence_logps(model, forest.to(self.args.device))
 
