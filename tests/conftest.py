@@ -18,6 +18,18 @@ Answers = Sequence[tuple[str, str, Mapping[str, float | None]]]
 SCALES = {"overall": (1.0, 10.0), "preference": (0.0, 1.0)}
 
 
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="NO GPU: needs a CUDA device"))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real data: NOTUS_SHARED_DATA, or shared/data beside the repository."""

@@ -2,9 +2,9 @@
 
 The mask of a forest is `k <= q < subtree_end[k]`. On the CPU it is worked through in pieces that
 need no mask (cpu_attention.py): for T = 2,625 tokens of real preference pairs in float32 a dense
-mask costs 3-4 times as much, and flex_attention has no backward there. Elsewhere, and for what
-those cannot do (dropout, unequal head sizes), the mask is materialised for torch's attention; logit
-soft-capping (Gemma 2) takes the textbook formula.
+mask costs 3-4 times as much. On a GPU it is FlexAttention (flex.py). For what those cannot do
+(dropout, unequal head sizes) the mask is materialised for torch's attention; logit soft-capping
+(Gemma 2) on the CPU takes the textbook formula.
 
 Legend: T tokens in the row, H query heads, J key heads, G = H / J query heads a key head, D size.
 """
@@ -21,6 +21,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from notus.errors import UnsupportedModelError, UsageError, explain
 from notus.scoring.cpu_attention import cpu_attention
+from notus.scoring.flex import flex
 from notus.scoring.forest import Forest
 from notus.scoring.logps import as_autocast, sequence_logps
 from notus.scoring.tree import TokenTree
@@ -97,6 +98,8 @@ def tree_attention(
     sizes = {query.shape[-1], key.shape[-1], value.shape[-1]}
     if query.device.type == "cpu" and dropout == 0.0 and softcap is None and len(sizes) == 1:
         return cpu_attention(query, key, value, forest, scale), None
+    if query.is_cuda and dropout == 0.0 and len(sizes) == 1:
+        return flex(query, key, value, forest, scale, softcap), None
     return _masked(query, key, value, forest, scale, dropout, softcap), None
 
 
