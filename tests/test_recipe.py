@@ -251,7 +251,7 @@ def test_the_demo_recipe_has_every_key() -> None:
             )
         )
 
-    optional = {"train.lora"}
+    optional = {"train.lora", "data.expected"}
     expected = {k for k in keys(Recipe) if k.rpartition(".")[0] not in optional} | optional
     assert present(raw) == expected
     assert load_recipe(path).name == "demo"

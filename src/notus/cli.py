@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from notus.commands import data, feedback, model, review, trace
+from notus.commands import data, feedback, model, plan, review, trace
 from notus.errors import NotusError, UsageError
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ for verb in (
     feedback.prompts,
     feedback.generate,
     feedback.rate,
+    plan.plan,
     model.preflight,
     model.train,
     model.run,

@@ -57,7 +57,11 @@ class Model:
 
 
 def load(
-    name: str, *, dtype: torch.dtype = torch.float32, trust_remote_code: bool = False
+    name: str,
+    *,
+    dtype: torch.dtype = torch.float32,
+    trust_remote_code: bool = False,
+    quantization: Any = None,
 ) -> Model:
     """Load a model and its tokenizer.
 
@@ -65,6 +69,8 @@ def load(
         name: A folder, `package:NAME` or a hub id (see the module's table).
         dtype: Type of the weights in memory.
         trust_remote_code: Run Python code that ships with the model.
+        quantization: How the layers are quantised while they are read: a transformers config. The
+            model is then on the first CUDA device.
 
     Returns:
         The model in evaluation mode on the best device there is, and its tokenizer.
@@ -79,6 +85,7 @@ def load(
         return _load_adapter(folder, dtype=dtype, trust_remote_code=trust_remote_code)
     source = str(folder) if folder.is_dir() else name
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    placed = {"quantization_config": quantization, "device_map": {"": 0}} if quantization else {}
     if gguf is not None:
         options["gguf_file"] = gguf
     with _explained(name, source), no_bars():
@@ -86,7 +93,7 @@ def load(
         if gguf is None:
             options["use_safetensors"] = True
         model, found = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, output_loading_info=True, **options
+            source, dtype=dtype, output_loading_info=True, **options, **placed
         )
     _require_all_weights(found["missing_keys"], source)
     if gguf is not None:
@@ -277,7 +284,7 @@ def _checked(model: Any, tokenizer: Any, name: str) -> Model:
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and not getattr(model, "is_quantized", False):
         model = model.to("cuda")
     window = int(getattr(model.config, "max_position_embeddings", 0) or 0)
     return Model(model=model.eval(), tokenizer=tokenizer, name=name, window=window or 2**31)

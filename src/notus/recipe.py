@@ -7,8 +7,9 @@ resolved recipe is written with the run and is enough to run it again.
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from notus.architectures import ARCHITECTURES
 from notus.loss_settings import SETTINGS, check_losses, read_settings
 
 
@@ -33,6 +34,27 @@ class ModelSection(Section):
     """Language code of the model, for the model card."""
     trust_remote_code: bool = False
     """Run Python code that ships with the model. Off: code is not data."""
+    architecture: str | None = None
+    """What `notus plan` takes the model for where its config cannot be read: the name of a known
+    architecture (null: found by the hub id)."""
+
+    @field_validator("architecture")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        if name is not None and name not in ARCHITECTURES:
+            raise ValueError(f"known architectures: {', '.join(ARCHITECTURES)}")
+        return name
+
+
+class ExpectedSection(Section):
+    """Size of the data, for `notus plan` where the data itself is not at hand."""
+
+    pairs: int = Field(gt=0)
+    """Preferences to train on, before `max_pairs`."""
+    prompt_tokens: float = Field(gt=0)
+    """Mean length of a prompt, cut to max_prompt_length."""
+    completion_tokens: float = Field(gt=0)
+    """Mean length of a completion, cut to max_length."""
 
 
 class DataSection(Section):
@@ -59,6 +81,8 @@ class DataSection(Section):
     prompt that stands in it is never trained on."""
     max_pairs: int | None = Field(default=None, gt=0)
     """Train on at most so many preferences, drawn by the recipe's seed (null: on all)."""
+    expected: ExpectedSection | None = None
+    """Size of the data where it is not at hand (`notus plan` alone reads it)."""
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> Self:
@@ -100,6 +124,8 @@ class LoraSection(Section):
     """Dropout on the adapters' input."""
     target_modules: str | list[str] = "all-linear"
     """Names of the layers that get an adapter."""
+    load_in_4bit: bool = False
+    """QLoRA: the layers' frozen weights in 4 bits (NF4), which needs CUDA and bitsandbytes."""
 
 
 def _weighted(loss: str | dict[str, float] | None) -> dict[str, float]:

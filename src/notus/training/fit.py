@@ -15,7 +15,7 @@ from transformers import PrinterCallback
 from notus.data.schema import Feedback
 from notus.models import Model, no_bars, save
 from notus.recipe import Recipe
-from notus.training.adapters import add_lora
+from notus.training.adapters import add_lora, merge
 from notus.training.arguments import optimizer_class, training_arguments
 from notus.training.callbacks import (
     CompleteMark,
@@ -151,6 +151,6 @@ def _save(policy: Any, model: Model, recipe: Recipe, directory: Path) -> None:
     """Write the tuned model; a LoRA run writes its adapter too, and the merged model."""
     if recipe.train.lora is not None:
         save(policy, model.tokenizer, directory / "adapter")
-        policy = policy.merge_and_unload()
+        policy = merge(policy, model.name, directory / "adapter", recipe.train)
     save(policy, model.tokenizer, directory / "model")
     remove_checkpoints(directory / "checkpoints")

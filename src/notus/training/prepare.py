@@ -19,6 +19,7 @@ from notus.errors import DataError, ModelError, explain
 from notus.models import Model, load, resolve_precision
 from notus.recipe import Recipe
 from notus.store import read_feedback, read_table, write_frame, write_table
+from notus.training.adapters import quantization_of
 from notus.training.batches import (
     EncodedPreferences,
     draw_pairs,
@@ -100,12 +101,14 @@ def prepare(
 
     Raises:
         DataError: No pair is left to train on.
-        ModelError: The recipe's lengths exceed the model's window.
+        ModelError: The recipe's lengths exceed the model's window, or weights in 4 bits are wanted
+            where they cannot be used.
     """
     model = load(
         str(base),
         dtype=getattr(torch, recipe.train.dtype),
         trust_remote_code=recipe.model.trust_remote_code,
+        quantization=quantization_of(recipe.train),
     )
     _check_window(recipe, model)
     precision = resolve_precision(recipe.train.precision)
