@@ -64,6 +64,32 @@ def test_the_front_matter_survives_the_hubs_own_reader(run: Path, text: str) -> 
     assert again.to_dict() == data.to_dict()
 
 
+@pytest.mark.parametrize(
+    ("train", "tags", "words"),
+    [
+        ({}, {"dpo", "preference-optimization"}, "direct preference optimisation (DPO)"),
+        ({"objective": "sft"}, {"sft"}, "supervised fine-tuning on the chosen answers"),
+        ({"loss": "kto"}, {"kto", "preference-optimization"}, "(KTO), arXiv 2402.01306"),
+        (
+            {"loss": {"sigmoid": 1.0, "nll": 0.2}},
+            {"dpo", "nll", "preference-optimization"},
+            "1 of direct preference optimisation (DPO)",
+        ),
+    ],
+)
+def test_the_method_is_that_of_the_recipe(
+    tmp_path: Path, train: dict[str, Any], tags: set[str], words: str
+) -> None:
+    run = make_run(tmp_path)
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    for key in ("objective", "loss"):
+        recipe["train"].pop(key, None)
+    recipe["train"] |= train
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    assert set(card_data(read_run(run)).tags) == {"notus", "ai-feedback", *tags}
+    assert words in plain(write_card(run).read_text())
+
+
 def test_no_two_results_are_merged(run: Path) -> None:
     """EvalResult.unique_identifier leaves arguments out; equal ones become one data set."""
     results = card_data(read_run(run)).eval_results

@@ -89,7 +89,7 @@ def _losses() -> list[str]:
     rows = [
         [
             f"`{name}`",
-            loss.summary,
+            f"{loss.title}, {loss.paper}",
             loss.trains_on,
             "yes" if loss.needs_reference else "no",
             ", ".join(f"{key} {value:g}" for key, value in loss.defaults.items()) or "-",

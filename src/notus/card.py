@@ -20,7 +20,7 @@ from notus.markdown import escape_code, escape_text
 from notus.results import Paired, Result
 from notus.run_facts import RunFacts, read_run
 from notus.store import read_manifest
-from notus.words import FILTERS, headline, held_out, p_value, percent, points
+from notus.words import FILTERS, headline, held_out, method, p_value, percent, points
 
 PACKAGES = ("notus", "torch", "transformers", "peft", "polars", "python")
 METRICS = {
@@ -84,7 +84,7 @@ def card_data(run: RunFacts) -> ModelCardData:
         language=model.get("language"),
         library_name="transformers",
         pipeline_tag="text-generation",
-        tags=["notus", "dpo", "preference-optimization", "ai-feedback"],
+        tags=["notus", *_tags(run.recipe.get("train", {})), "ai-feedback"],
         eval_results=results or None,
     )
 
@@ -95,6 +95,7 @@ def _made(run: RunFacts, training: Manifest) -> dict[str, Any]:
     return {
         "front_matter": card_data(run).to_yaml().strip(),
         "base": _base_name(run.recipe),
+        "method": method(run.recipe),
         "parameters": f"{base.facts['parameters'] / 1e6:,.0f} M" if base else "",
         "raters": run.feedback.raters if run.feedback else (),
         "dropped": list(_dropped(run)),
@@ -141,6 +142,15 @@ def _base_name(recipe: Mapping[str, Any]) -> str:
     name = str(model.get("hub_id") or model.get("base", "unknown"))
     is_path = name.startswith((".", "/", "~")) or name.count("/") > 1
     return Path(name).name if is_path else name.removeprefix("package:")
+
+
+def _tags(train: Mapping[str, Any]) -> list[str]:
+    """Name the method as the hub does."""
+    if train.get("objective") == "sft":
+        return ["sft"]
+    loss = train.get("loss") or "sigmoid"
+    names = [loss] if isinstance(loss, str) else list(loss)
+    return [*("dpo" if name == "sigmoid" else name for name in names), "preference-optimization"]
 
 
 def _dropped(run: RunFacts) -> Iterator[tuple[str, str, int]]:

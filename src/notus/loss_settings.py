@@ -13,13 +13,15 @@ Settings = Mapping[str, float]
 class LossSettings(NamedTuple):
     """What a recipe must know of a loss."""
 
+    title: str
+    """What it is, for people."""
+    paper: str
+    """Where it comes from."""
     trains_on: str
     """"pairs", or "votes": single completions that are desirable or not."""
     needs_reference: bool
     defaults: Settings
     """The settings that it reads, with the values they have when a recipe leaves them out."""
-    summary: str
-    """One line for people, with its paper."""
 
 
 def read_settings(losses: Iterable[str]) -> dict[str, float]:
@@ -28,6 +30,13 @@ def read_settings(losses: Iterable[str]) -> dict[str, float]:
     for name in reversed([name for name in LOSS_SETTINGS if name in set(losses)]):
         merged |= LOSS_SETTINGS[name].defaults
     return merged
+
+
+def any_of_votes(losses: Iterable[str]) -> bool:
+    """Say whether a known loss among these trains on votes."""
+    return any(
+        name in LOSS_SETTINGS and LOSS_SETTINGS[name].trains_on == "votes" for name in losses
+    )
 
 
 def check_losses(losses: Settings, given: Settings) -> None:
@@ -46,7 +55,7 @@ def check_losses(losses: Settings, given: Settings) -> None:
         if weight <= 0:
             raise ValueError(f"the weight {weight} of loss {name} must be above 0")
     if len(losses) > 1:
-        alone = [name for name in losses if LOSS_SETTINGS[name].trains_on == "votes"]
+        alone = [name for name in losses if any_of_votes([name])]
         if alone:
             raise ValueError(f"loss {alone[0]} is one of votes and cannot be mixed with others")
     for name, value in given.items():
@@ -61,52 +70,58 @@ def check_losses(losses: Settings, given: Settings) -> None:
 
 _BETA = {"beta": 0.1}
 _SMOOTHED = {"beta": 0.1, "label_smoothing": 0.0}
+_SIMPO = {"beta": 2.0, "gamma_beta_ratio": 0.5, "label_smoothing": 0.0}
+_KTO = {"beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0}
+
+
+def _of_pairs(
+    title: str, paper: str, defaults: Settings, *, reference: bool = True
+) -> LossSettings:
+    return LossSettings(title, paper, "pairs", reference, defaults)
+
 
 # The order is that of a mixture: its rewards are those of its first loss.
 LOSS_SETTINGS: dict[str, LossSettings] = {
-    "sigmoid": LossSettings(
-        "pairs", True, _SMOOTHED, "DPO; with label_smoothing conservative DPO (arXiv 2305.18290)"
+    "sigmoid": _of_pairs(
+        "direct preference optimisation (DPO); conservative with label_smoothing",
+        "arXiv 2305.18290",
+        _SMOOTHED,
     ),
-    "robust": LossSettings(
-        "pairs",
-        True,
+    "robust": _of_pairs(
+        "DPO, unbiased where labels are flipped at the rate label_smoothing",
+        "arXiv 2403.00409",
         {"beta": 0.1, "label_smoothing": 0.1},
-        "DPO, unbiased for labels flipped at the rate label_smoothing (arXiv 2403.00409)",
     ),
-    "ipo": LossSettings(
-        "pairs", True, _BETA, "identity preference optimisation (arXiv 2310.12036)"
-    ),
-    "hinge": LossSettings("pairs", True, _BETA, "hinge of SLiC and RSO (arXiv 2309.06657)"),
-    "sigmoid_norm": LossSettings(
-        "pairs",
-        True,
+    "ipo": _of_pairs("identity preference optimisation (IPO)", "arXiv 2310.12036", _BETA),
+    "hinge": _of_pairs("hinge on the margin (RSO, SLiC)", "arXiv 2309.06657", _BETA),
+    "sigmoid_norm": _of_pairs(
+        "length-normalised DPO (Tulu 3)",
+        "arXiv 2411.15124",
         {"beta": 5.0, "label_smoothing": 0.0},
-        "DPO a token, Tulu 3 (arXiv 2411.15124)",
     ),
-    "apo_zero": LossSettings("pairs", True, _BETA, "chosen up, rejected down (arXiv 2408.06266)"),
-    "apo_down": LossSettings(
-        "pairs", True, _BETA, "chosen down, rejected further down (arXiv 2408.06266)"
+    "apo_zero": _of_pairs(
+        "anchored preference optimisation, chosen up, rejected down", "arXiv 2408.06266", _BETA
     ),
-    "simpo": LossSettings(
-        "pairs",
-        False,
-        {"beta": 2.0, "gamma_beta_ratio": 0.5, "label_smoothing": 0.0},
-        "no reference, a target margin (arXiv 2405.14734)",
+    "apo_down": _of_pairs(
+        "anchored preference optimisation, both down, rejected further", "arXiv 2408.06266", _BETA
     ),
-    "orpo": LossSettings(
-        "pairs", False, _BETA, "no reference, odds ratio and likelihood (arXiv 2403.07691)"
+    "simpo": _of_pairs(
+        "simple preference optimisation (SimPO)", "arXiv 2405.14734", _SIMPO, reference=False
     ),
-    "nll": LossSettings(
-        "pairs", False, {}, "likelihood of the chosen; with sigmoid: RPO (arXiv 2404.19733)"
+    "orpo": _of_pairs(
+        "odds-ratio preference optimisation (ORPO)", "arXiv 2403.07691", _BETA, reference=False
+    ),
+    "nll": _of_pairs(
+        "likelihood of the chosen answer; beside sigmoid it is RPO",
+        "arXiv 2404.19733",
+        {},
+        reference=False,
     ),
     "kto": LossSettings(
-        "votes",
-        True,
-        {"beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0},
-        "prospect theory, against the drift on other prompts' answers (arXiv 2402.01306)",
+        "Kahneman-Tversky optimisation (KTO)", "arXiv 2402.01306", "votes", True, _KTO
     ),
     "bco": LossSettings(
-        "votes", True, _BETA, "a binary classifier of answers, shifted (arXiv 2404.04656)"
+        "binary classifier optimisation (BCO)", "arXiv 2404.04656", "votes", True, _BETA
     ),
 }
 SETTINGS = tuple(sorted({key for loss in LOSS_SETTINGS.values() for key in loss.defaults}))

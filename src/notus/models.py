@@ -62,6 +62,7 @@ def load(
     dtype: torch.dtype = torch.float32,
     trust_remote_code: bool = False,
     quantization: Any = None,
+    chat_template: str | None = None,
 ) -> Model:
     """Load a model and its tokenizer.
 
@@ -71,6 +72,7 @@ def load(
         trust_remote_code: Run Python code that ships with the model.
         quantization: How the layers are quantised while they are read: a transformers config. The
             model is then on the first CUDA device.
+        chat_template: Takes the place of the tokenizer's own, as a base model has none.
 
     Returns:
         The model in evaluation mode on the best device there is, and its tokenizer.
@@ -82,7 +84,9 @@ def load(
     """
     folder, gguf = locate(name)
     if (folder / "adapter_config.json").is_file():
-        return _load_adapter(folder, dtype=dtype, trust_remote_code=trust_remote_code)
+        return _load_adapter(
+            folder, dtype=dtype, trust_remote_code=trust_remote_code, chat_template=chat_template
+        )
     source = str(folder) if folder.is_dir() else name
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     placed = {"quantization_config": quantization, "device_map": {"": 0}} if quantization else {}
@@ -98,6 +102,8 @@ def load(
     _require_all_weights(found["missing_keys"], source)
     if gguf is not None:
         _forget_quantization(model)
+    if chat_template is not None:
+        tokenizer.chat_template = chat_template
     return _checked(model, tokenizer, name)
 
 
@@ -228,13 +234,13 @@ def _require_all_weights(missing: set[str], source: str) -> None:
         )
 
 
-def _load_adapter(folder: Path, *, dtype: torch.dtype, trust_remote_code: bool) -> Model:
+def _load_adapter(folder: Path, **options: Any) -> Model:
     from peft import PeftModel
 
     file = folder / "adapter_config.json"
     with _explained(str(folder), str(file)):
         name = json.loads(file.read_text(encoding="utf-8"))["base_model_name_or_path"]
-    base = load(str(name), dtype=dtype, trust_remote_code=trust_remote_code)
+    base = load(str(name), **options)
     with _explained(str(folder), str(folder)):
         model = PeftModel.from_pretrained(base.model, str(folder))
     return _checked(model, base.tokenizer, str(folder))
@@ -270,7 +276,7 @@ def _checked(model: Any, tokenizer: Any, name: str) -> Model:
                 found=f"the tokenizer of {name!r} has no chat template",
                 expected="a chat model (its tokenizer says how a conversation is written)",
                 where="tokenizer_config.json or chat_template.jinja",
-                remedy="use the model's chat version, or add a chat template to its tokenizer",
+                remedy="use the model's chat version, or name a Jinja file in model.chat_template",
             )
         )
     if tokenizer.eos_token_id is None:

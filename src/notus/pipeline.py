@@ -6,7 +6,7 @@ ingest -> audit -> binarize -> base -> train -> answers (base, tuned) -> evaluat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -18,7 +18,7 @@ from notus.recipe import Recipe
 from notus.settings import AuditSection
 from notus.stages import model as model_stages
 from notus.stages.audit import audit
-from notus.stages.binarize import binarize
+from notus.stages.binarize import binarize, without_preferences
 from notus.store import StageResult
 
 if TYPE_CHECKING:
@@ -181,26 +181,30 @@ def check_files(recipe: Recipe) -> None:
     """See before the first stage that the last ones will find their files.
 
     Raises:
-        DataError: The evaluation's prompts cannot be read, or the labels of planted bugs are not
+        DataError: The evaluation's prompts cannot be read, or a file that the recipe names is not
             there. The source is the first thing that is read anyhow.
         RecipeError: It accepts findings of a check that does not exist.
     """
     if recipe.evaluate.prompts is not None:
         read_prompts(recipe.evaluate.prompts)
-    planted = recipe.data.planted
     if recipe.train.accept_findings:
         from notus.training.preflight import known_checks
 
         known_checks(recipe)
-    if planted is not None and not planted.is_file():
-        raise DataError(
-            explain(
-                found=f"no file {planted.name!r}",
-                expected="JSONL of completions known to be rated wrong, or null",
-                where=f"data.planted: {planted}",
-                remedy="check the path, or --set data.planted=null",
+    named = {
+        "data.planted": (recipe.data.planted, "JSONL of completions known to be rated wrong"),
+        "model.chat_template": (recipe.model.chat_template, "a chat template in Jinja"),
+    }
+    for key, (path, expected) in named.items():
+        if path is not None and not path.is_file():
+            raise DataError(
+                explain(
+                    found=f"no file {path.name!r}",
+                    expected=f"{expected}, or null",
+                    where=f"{key}: {path}",
+                    remedy=f"check the path, or --set {key}=null",
+                )
             )
-        )
 
 
 def write_recipe(recipe: Recipe, out: Path) -> None:
@@ -234,9 +238,16 @@ def _data_half(
             lambda: audit(feedback, out / "audit", chosen, progress=step.talk.bar("audit")),
         )
     preferences = step(
-        "binarize", lambda: binarize(feedback, out / "preferences", **dict(settings))
+        "binarize", lambda: _preferences(recipe, feedback, out / "preferences", **dict(settings))
     )
     return feedback, preferences
+
+
+def _preferences(recipe: Recipe, feedback: Path, out: Path, **settings: Any) -> StageResult:
+    """Binarize, unless the ratings themselves are trained on."""
+    if recipe.train.votes == "ratings":
+        return without_preferences(feedback, out)
+    return binarize(feedback, out, **settings)
 
 
 def _held_out(recipe: Recipe, out: Path, step: Steps) -> model_stages.Given | None:
@@ -256,12 +267,16 @@ def _held_out(recipe: Recipe, out: Path, step: Steps) -> model_stages.Given | No
     )
     preferences = step(
         "held-out pairs",
-        lambda: binarize(feedback, folder / "preferences", strategy="given"),
+        lambda: _preferences(recipe, feedback, folder / "preferences", strategy="given"),
     )
     return model_stages.Given(feedback, preferences)
 
 
 def _base(recipe: Recipe, out: Path) -> StageResult:
+    model = recipe.model
     return model_stages.base(
-        recipe.model.base, out / "base", trust_remote_code=recipe.model.trust_remote_code
+        model.base,
+        out / "base",
+        trust_remote_code=model.trust_remote_code,
+        chat_template=model.chat_template,
     )

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from notus.architectures import ARCHITECTURES
-from notus.loss_settings import SETTINGS, check_losses, read_settings
+from notus.loss_settings import SETTINGS, any_of_votes, check_losses, read_settings
 
 
 class Section(BaseModel):
@@ -34,6 +34,8 @@ class ModelSection(Section):
     """Language code of the model, for the model card."""
     trust_remote_code: bool = False
     """Run Python code that ships with the model. Off: code is not data."""
+    chat_template: Path | None = None
+    """Jinja file in place of the tokenizer's chat template; a base model has none."""
     architecture: str | None = None
     """What `notus plan` takes the model for where its config cannot be read: the name of a known
     architecture (null: found by the hub id)."""
@@ -151,6 +153,9 @@ class TrainSection(Section):
     """Weight of a desirable completion in kto. Null: 1."""
     undesirable_weight: float | None = Field(default=None, gt=0)
     """Weight of an undesirable completion in kto. Null: 1."""
+    votes: Literal["preferences", "ratings"] | None = None
+    """Where kto and bco take their votes from: chosen and rejected completions, or ratings with the
+    aspect "desirable". Null: preferences."""
     learning_rate: float = Field(default=5e-7, gt=0)
     """Peak learning rate."""
     schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
@@ -225,6 +230,8 @@ class TrainSection(Section):
             raise ValueError(f"objective sft has a loss of its own, and loss is {self.loss}")
         if self.objective == "preference" and not self.losses:
             raise ValueError("there is no loss in the mixture")
+        if self.votes is not None and not any_of_votes(self.losses):
+            raise ValueError(f"votes is {self.votes}, which only the losses kto and bco read")
         check_losses(self.losses, {k: v for k, v in given.items() if v is not None})
         return self
 
@@ -274,3 +281,12 @@ class Recipe(Section):
     binarize: BinarizeSection = BinarizeSection()
     train: TrainSection = TrainSection()
     evaluate: EvaluateSection = EvaluateSection()
+
+    @model_validator(mode="after")
+    def _ratings_need_no_preferences(self) -> Self:
+        if self.train.votes == "ratings" and self.binarize != BinarizeSection():
+            raise ValueError(
+                "section binarize makes preferences, which a training on ratings (train.votes) "
+                "does not read: leave it out"
+            )
+        return self

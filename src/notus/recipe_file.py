@@ -56,7 +56,10 @@ def resolve_paths(recipe: Recipe, folder: Path) -> Recipe:
     evaluate = recipe.evaluate.model_copy(update={"prompts": absolute(recipe.evaluate.prompts)})
     against = [absolute(path) for path in recipe.binarize.against]
     binarize = recipe.binarize.model_copy(update={"against": against})
-    return recipe.model_copy(update={"data": data, "binarize": binarize, "evaluate": evaluate})
+    template = absolute(recipe.model.chat_template)
+    model = recipe.model.model_copy(update={"chat_template": template})
+    sections = {"model": model, "data": data, "binarize": binarize, "evaluate": evaluate}
+    return recipe.model_copy(update=sections)
 
 
 def parse(section: type[S], raw: object, overrides: Sequence[str], *, where: str) -> S:

@@ -4,8 +4,10 @@ No sentence says more than its interval: what includes 0 is "no difference shown
 stands with its n.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from notus.loss_settings import LOSS_SETTINGS
 from notus.results import Paired
 from notus.run_facts import RunFacts
 
@@ -34,6 +36,21 @@ def headline(run: RunFacts) -> str:
     text = "; ".join(clauses)
     warning = f" {held_out(run)}" if run.num_leaked else ""
     return f"{text[:1].upper()}{text[1:]}.{warning}"
+
+
+def method(recipe: Mapping[str, Any]) -> str:
+    """Say what a resolved recipe's training minimises, with its paper."""
+    train = recipe.get("train", {})
+    if train.get("objective") == "sft":
+        return "supervised fine-tuning on the chosen answers"
+    loss = train.get("loss") or "sigmoid"
+    if isinstance(loss, str):
+        return f"{LOSS_SETTINGS[loss].title}, {LOSS_SETTINGS[loss].paper}"
+    parts = [
+        f"{weight:g} of {LOSS_SETTINGS[name].title}, {LOSS_SETTINGS[name].paper}"
+        for name, weight in loss.items()
+    ]
+    return f"a mixture of losses: {'; '.join(parts)}"
 
 
 def sentence(row: Paired) -> str:

@@ -54,8 +54,10 @@ def test_the_loss_falls_and_the_held_out_side_is_measured(
     assert sum(values[-2:]) < sum(values[:2]), values
     last = [row for row in metrics(result.directory) if "eval_loss" in row][-1]
     assert torch.isfinite(torch.tensor(last["eval_loss"]))
-    has_reference = name in {"cdpo", "rpo"} or LOSS_SETTINGS.get(name, (0, False))[1]
-    assert ("reference_key" in facts) == has_reference
+    known = LOSS_SETTINGS[
+        "sigmoid" if name in {"cdpo", "rpo"} else name if name != "sft" else "nll"
+    ]
+    assert ("reference_key" in facts) == known.needs_reference
     assert ("eval_perplexity" in last) == (name == "sft")
     if name in {"kto", "bco"}:
         assert (facts["votes_train"], facts["votes_heldout"]) == (24, 8)

@@ -64,6 +64,21 @@ def binarize(
     return run_stage(out, stage="binarize", config=config, inputs=inputs, build=build)
 
 
+def without_preferences(feedback: Path, out: Path) -> StageResult:
+    """Write the tables of a run that trains on ratings as they are: both empty."""
+
+    def build(directory: Path) -> Mapping[str, object]:
+        for table in (PREFERENCES, DROPPED):
+            write_table(directory, table, pl.DataFrame(schema=table.schema))
+        summary: dict[str, object] = {"preferences": 0}
+        write_json(directory / "summary.json", summary)
+        return summary
+
+    config = {"specification": None, "compare": None}
+    inputs: dict[str, Path | str] = {"feedback": feedback}
+    return run_stage(out, stage="binarize", config=config, inputs=inputs, build=build)
+
+
 def _compare(
     directory: Path,
     feedback: Feedback,

@@ -58,13 +58,23 @@ class Heldout:
         return kept.collect(), read_feedback(self.feedback)
 
 
-def base(model: str, out: Path, *, trust_remote_code: bool = False) -> StageResult:
-    """Write the base model as safetensors, whatever form it came in."""
+def base(
+    model: str, out: Path, *, trust_remote_code: bool = False, chat_template: Path | None = None
+) -> StageResult:
+    """Write the base model as safetensors, whatever form it came in.
+
+    Args:
+        model: A folder, `package:NAME` or a hub id.
+        out: Directory to write.
+        trust_remote_code: Run Python code that ships with the model.
+        chat_template: Jinja file that takes the place of the tokenizer's own chat template.
+    """
 
     def build(directory: Path) -> Mapping[str, object]:
         from notus.models import load, save
 
-        loaded = load(model, trust_remote_code=trust_remote_code)
+        template = None if chat_template is None else chat_template.read_text(encoding="utf-8")
+        loaded = load(model, trust_remote_code=trust_remote_code, chat_template=template)
         save(loaded.model, loaded.tokenizer, directory)
         parameters = sum(p.numel() for p in loaded.model.parameters())
         return {"model": short_name(model), "parameters": parameters, "window": loaded.window}
@@ -73,7 +83,8 @@ def base(model: str, out: Path, *, trust_remote_code: bool = False) -> StageResu
         out,
         stage="base",
         config={"model": short_name(model)},
-        inputs={"model": model_digest(model)},
+        inputs={"model": model_digest(model)}
+        | ({} if chat_template is None else {"chat_template": chat_template}),
         build=build,
     )
 

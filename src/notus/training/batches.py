@@ -109,9 +109,14 @@ def split_by_prompt(
 
 def draw_pairs(pairs: Sequence[Pair], count: int | None, *, seed: int) -> list[Pair]:
     """Draw `count` pairs (None: all), keyed by content; they keep their order."""
-    keys = [hashlib.sha256(f"{seed}|{pair.preference_id}".encode()).digest() for pair in pairs]
-    drawn = set(sorted(keys)[:count])
-    return [pair for pair, key in zip(pairs, keys, strict=True) if key in drawn]
+    drawn = draw_ids([pair.preference_id for pair in pairs], count, seed=seed)
+    return [pair for pair in pairs if pair.preference_id in drawn]
+
+
+def draw_ids(ids: Sequence[str], count: int | None, *, seed: int) -> frozenset[str]:
+    """Draw `count` of the ids (None: all); a larger draw holds the smaller one."""
+    ranked = sorted(ids, key=lambda name: hashlib.sha256(f"{seed}|{name}".encode()).digest())
+    return frozenset(ranked[:count])
 
 
 class Collator:

@@ -100,6 +100,8 @@ class Pair:
 class Vote:
     """One completion that is desirable or not, with its reference log-prob."""
 
+    completion_id: str = ""
+    """Of votes that were cast as ratings, the completion in the feedback."""
     prompt_id: str
     source: str = ""
     """Where the prompt comes from."""

@@ -18,7 +18,7 @@ from typing import Any
 from notus.directories import write_atomically
 from notus.errors import NotusError, RecipeError, TrainingError, explain_unknown
 from notus.recipe import Recipe
-from notus.training.checks import pairs, template, tokens
+from notus.training.checks import pairs, template, tokens, votes
 from notus.training.checks.finding import LEVELS, Check, Finding
 from notus.training.prepare import Prepared
 
@@ -171,6 +171,7 @@ CHECKS: dict[str, Check] = {
     "empty": pairs.empty,
     "repeated": pairs.repeated,
     "shortcuts": pairs.shortcuts,
+    "votes": votes.votes,
     "markers": tokens.markers,
     "template_round_trip": template.template_round_trip,
     "border": tokens.border,

@@ -22,12 +22,14 @@ from notus.store import read_feedback, read_table, write_frame, write_table
 from notus.training.adapters import quantization_of
 from notus.training.batches import (
     EncodedPreferences,
+    draw_ids,
     draw_pairs,
     encode_preferences,
     split_by_prompt,
 )
-from notus.training.examples import Pair
+from notus.training.examples import Pair, Vote
 from notus.training.reference import ReferenceStore
+from notus.training.votes import votes_of_ratings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,18 @@ class Split:
     heldout: list[Pair]
     left_out: list[str]
     """Ids of the preferences that max_pairs did not draw, or whose prompt is held out elsewhere."""
+    votes: "VoteSplit | None" = None
+    """Votes that were cast as ratings, in place of pairs; None where votes come from pairs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoteSplit:
+    """The votes of one run that were cast as ratings."""
+
+    train: list[Vote]
+    heldout: list[Vote]
+    left_out: list[str]
+    """Ids of the completions that max_pairs did not draw."""
 
 
 class Tables(NamedTuple):
@@ -146,6 +160,8 @@ def tokenise(
         tokenizer, max_length=data.max_length, max_prompt_length=data.max_prompt_length
     )
     both = tables if heldout is None else _union(tables, heldout)
+    if recipe.train.votes == "ratings":
+        return _tokenise_votes(recipe, encoder, both.feedback, heldout)
     encoded = encode_preferences(both.preferences, both.feedback, encoder)
     given = None if heldout is None else heldout.preferences
     split = _split(recipe, encoded, given, both.preferences.height)
@@ -160,7 +176,10 @@ def write_split(prepared: Prepared, directory: Path) -> None:
     rows += [(p.preference_id, "heldout") for p in split.heldout]
     rows += [(name, "left out") for name in split.left_out]
     schema = {"preference_id": pl.String, "split": pl.String}
-    write_frame(directory / "split.parquet", pl.DataFrame(rows, schema=schema, orient="row"))
+    table = pl.DataFrame(rows, schema=schema, orient="row")
+    if split.votes is not None:
+        table = _votes_table(split.votes)
+    write_frame(directory / "split.parquet", table)
 
 
 def split_facts(prepared: Prepared) -> dict[str, object]:
@@ -226,6 +245,45 @@ def _split(
         heldout=heldout,
         left_out=sorted({p.preference_id for p in encoded.pairs} - kept),
     )
+
+
+def _tokenise_votes(
+    recipe: Recipe, encoder: Encoder, feedback: Feedback, heldout: Tables | None
+) -> Tokens:
+    """Encode ratings as votes and split them by prompt; of pairs there are none."""
+    data, found = recipe.data, votes_of_ratings(feedback, encoder)
+    encoded = EncodedPreferences(
+        pairs=[],
+        dropped=found.dropped,
+        num_prompts_cut=found.num_prompts_cut,
+        num_completions_cut=found.num_completions_cut,
+    )
+    prompts = [vote.prompt_id for vote in found.votes]
+    _, held_side = split_by_prompt(prompts, holdout=data.holdout, seed=recipe.seed)
+    if heldout is not None:
+        held_side = frozenset(heldout.feedback.prompts.collect()["prompt_id"])
+    usable = [vote for vote in found.votes if vote.prompt_id not in held_side]
+    drawn = draw_ids([vote.completion_id for vote in usable], data.max_pairs, seed=recipe.seed)
+    if not drawn:
+        raise _nothing_to_train_on(encoded, 0)
+    votes = VoteSplit(
+        train=[vote for vote in usable if vote.completion_id in drawn],
+        heldout=[vote for vote in found.votes if vote.prompt_id in held_side],
+        left_out=[vote.completion_id for vote in usable if vote.completion_id not in drawn],
+    )
+    split = Split(train=[], heldout=[], left_out=[], votes=votes)
+    return Tokens(encoder=encoder, encoded=encoded, split=split)
+
+
+def _votes_table(votes: VoteSplit) -> pl.DataFrame:
+    """Which completion is on which side; it belongs to no preference."""
+    rows = [(vote.completion_id, "train") for vote in votes.train]
+    rows += [(vote.completion_id, "heldout") for vote in votes.heldout]
+    rows += [(name, "left out") for name in votes.left_out]
+    table = pl.DataFrame(
+        rows, schema={"completion_id": pl.String, "split": pl.String}, orient="row"
+    )
+    return table.select(pl.lit(None, pl.String).alias("preference_id"), "completion_id", "split")
 
 
 def _nothing_to_train_on(encoded: EncodedPreferences, num_preferences: int) -> DataError:

@@ -55,11 +55,7 @@ def make_sides(
     sides: list[list[Pair] | list[Vote]] = [split.train, split.heldout]
     facts = {}
     if isinstance(objective, VoteObjective):
-        votes = [_votes(prepared, objective, pairs) for pairs in (split.train, split.heldout)]
-        sides, counts = [side for side, _ in votes], [count for _, count in votes]
-        names = ("votes_train", "votes_heldout")
-        facts = {name: len(side) for name, side in zip(names, sides, strict=True)}
-        facts["votes_contradictory"] = sum(counts)
+        sides, facts = _votes(prepared, objective)
     if not objective.needs_reference:
         return Sides(train=list(sides[0]), heldout=list(sides[1]), facts=facts)
     filled = _with_references([*sides[0], *sides[1]], prepared, progress, say)
@@ -69,14 +65,25 @@ def make_sides(
 
 
 def _votes(
-    prepared: Prepared, objective: Objective, pairs: Sequence[Pair]
-) -> tuple[list[Vote], int]:
-    """Votes on the completions of one side's pairs, and how many had to be left out."""
-    votes, num_contradictory = votes_of_pairs(pairs)
+    prepared: Prepared, objective: VoteObjective
+) -> tuple[list[list[Pair] | list[Vote]], dict[str, object]]:
+    """The votes of both sides, and counts of them."""
+    recipe, split = prepared.recipe, prepared.split
+    if split.votes is not None:
+        sides, num_contradictory = [split.votes.train, split.votes.heldout], 0
+    else:
+        found = [votes_of_pairs(pairs) for pairs in (split.train, split.heldout)]
+        sides = [side.votes for side in found]
+        num_contradictory = sum(side.num_contradictory for side in found)
     if objective.shifted_by == "mismatched":
-        recipe = prepared.recipe
-        votes = with_mismatched(votes, max_length=recipe.data.max_length, seed=recipe.seed)
-    return votes, num_contradictory
+        lengths = {"max_length": recipe.data.max_length, "seed": recipe.seed}
+        sides = [with_mismatched(side, **lengths) for side in sides]
+    facts: dict[str, object] = {
+        "votes_train": len(sides[0]),
+        "votes_heldout": len(sides[1]),
+        "votes_contradictory": num_contradictory,
+    }
+    return [*sides], facts
 
 
 def _with_references(

@@ -67,6 +67,7 @@ def shown(pairs: Sequence[Pair], say: Callable[[Pair], str]) -> tuple[str, ...]:
 
 def texts_of(prepared: Prepared, pairs: Sequence[Pair]) -> pl.DataFrame:
     """Look up what pairs were made of: preference_id, messages, chosen and rejected texts."""
-    wanted = pl.DataFrame({"preference_id": [pair.preference_id for pair in pairs]})
+    ids = [pair.preference_id for pair in pairs]
+    wanted = pl.DataFrame({"preference_id": ids}, schema={"preference_id": pl.String})
     rows = prepared.preferences.join(wanted, on="preference_id", how="semi")
     return select_texts(rows, prepared.feedback)

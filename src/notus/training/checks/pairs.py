@@ -38,6 +38,8 @@ def truncation(prepared: Prepared) -> Iterator[Finding]:
     Source: trl issues 3382 and 5826 (completions emptied by truncation, NaN loss).
     """
     pairs = prepared.encoded.pairs
+    if not pairs:  # ratings are trained on
+        return
     counts = {
         "prompts": sum(p.prompt_cut > 0 for p in pairs),
         "chosen": sum(p.chosen_cut > 0 for p in pairs),
