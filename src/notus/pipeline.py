@@ -6,7 +6,7 @@ ingest -> audit -> binarize -> base -> train -> answers (base, tuned) -> evaluat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -18,7 +18,7 @@ from notus.recipe import Recipe
 from notus.settings import AuditSection
 from notus.stages import model as model_stages
 from notus.stages.audit import audit
-from notus.stages.binarize import binarize, without_preferences
+from notus.stages.binarize import preferences as make_preferences
 from notus.store import StageResult
 
 if TYPE_CHECKING:
@@ -238,16 +238,10 @@ def _data_half(
             lambda: audit(feedback, out / "audit", chosen, progress=step.talk.bar("audit")),
         )
     preferences = step(
-        "binarize", lambda: _preferences(recipe, feedback, out / "preferences", **dict(settings))
+        "binarize",
+        lambda: make_preferences(recipe, feedback, out / "preferences", **dict(settings)),
     )
     return feedback, preferences
-
-
-def _preferences(recipe: Recipe, feedback: Path, out: Path, **settings: Any) -> StageResult:
-    """Binarize, unless the ratings themselves are trained on."""
-    if recipe.train.votes == "ratings":
-        return without_preferences(feedback, out)
-    return binarize(feedback, out, **settings)
 
 
 def _held_out(recipe: Recipe, out: Path, step: Steps) -> model_stages.Given | None:
@@ -267,7 +261,7 @@ def _held_out(recipe: Recipe, out: Path, step: Steps) -> model_stages.Given | No
     )
     preferences = step(
         "held-out pairs",
-        lambda: _preferences(recipe, feedback, folder / "preferences", strategy="given"),
+        lambda: make_preferences(recipe, feedback, folder / "preferences", strategy="given"),
     )
     return model_stages.Given(feedback, preferences)
 

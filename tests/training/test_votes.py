@@ -17,6 +17,7 @@ from notus.errors import DataError, ModelError, RecipeError
 from notus.models import load
 from notus.pipeline import check_files, run
 from notus.recipe_file import load_recipe
+from notus.stages.workload import workload
 from notus.training.votes import votes_of_ratings
 from tiny import CHATML, make_tokenizer, save_model
 
@@ -165,3 +166,9 @@ def test_a_template_that_is_missing_is_named_before_the_first_stage(
     without = load_recipe(recipe, ["model.chat_template=null"])
     with pytest.raises(ModelError, match=r"name a Jinja file in model\.chat_template"):
         run(without, tmp_path / "run", talk=Talk())
+
+
+def test_a_plan_of_a_run_on_ratings_counts_its_votes(recipe: Path) -> None:
+    work = workload(load_recipe(recipe), processes=1)
+    assert (work.kind, work.examples, work.heldout) == ("votes", 24, 8)
+    assert work.shift_pass.tokens > 0

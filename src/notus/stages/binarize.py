@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -9,6 +10,7 @@ from notus import binarize as binarizing
 from notus.comparison import compare as compare_strategies
 from notus.data.schema import DROPPED, PREFERENCES, Feedback
 from notus.errors import UsageError, explain
+from notus.recipe import Recipe
 from notus.specification import Specification
 from notus.specifications import specification
 from notus.stages.against import compare_with, input_digests
@@ -64,8 +66,17 @@ def binarize(
     return run_stage(out, stage="binarize", config=config, inputs=inputs, build=build)
 
 
-def without_preferences(feedback: Path, out: Path) -> StageResult:
-    """Write the tables of a run that trains on ratings as they are: both empty."""
+def preferences(recipe: Recipe, feedback: Path, out: Path, **settings: Any) -> StageResult:
+    """Binarize, unless the ratings themselves are trained on: then both tables are empty.
+
+    Args:
+        recipe: The run's recipe.
+        feedback: A finished Feedback directory.
+        out: Directory to write.
+        settings: Those of `binarize`.
+    """
+    if recipe.train.votes != "ratings":
+        return binarize(feedback, out, **settings)
 
     def build(directory: Path) -> Mapping[str, object]:
         for table in (PREFERENCES, DROPPED):

@@ -7,6 +7,7 @@ does.
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from notus.audit.verdict import Encode
@@ -49,8 +50,12 @@ def encode_with(tokenizer: Any, *, max_length: int, max_prompt_length: int) -> E
     return encode
 
 
-def load_tokenizer(name: str) -> Any:
+def load_tokenizer(name: str, *, chat_template: Path | None = None) -> Any:
     """Load the tokenizer of a model that can be trained, and no weights.
+
+    Args:
+        name: A model as `notus.models` knows it: a folder, `package:NAME` or a hub id.
+        chat_template: Jinja file in place of its own chat template.
 
     Raises:
         ModelError: No such model, or no tokenizer with a chat template and an end of sequence.
@@ -70,6 +75,8 @@ def load_tokenizer(name: str) -> Any:
                 "skips what needs tokens",
             )
         ) from error
+    if chat_template is not None:
+        tokenizer.chat_template = chat_template.read_text(encoding="utf-8")
     if not tokenizer.chat_template or tokenizer.eos_token_id is None:
         raise _unusable(name, "a tokenizer without chat template or end-of-sequence token")
     return tokenizer

@@ -19,14 +19,14 @@ from notus.errors import RecipeError, UsageError, explain
 from notus.loss_settings import LOSS_SETTINGS
 from notus.recipe import Recipe
 from notus.scoring.forest import Forest
-from notus.stages.binarize import binarize
+from notus.stages.binarize import preferences
 from notus.stages.encoding import load_tokenizer
 from notus.training.batches import Batch, Collator, LongestFirstSampler
-from notus.training.examples import Example, Pair, demonstrations
+from notus.training.examples import Example, Pair
 from notus.training.fit import objective_of
 from notus.training.forecast import Load, mean_load
 from notus.training.prepare import Tables, read_tables, tokenise
-from notus.training.votes import votes_of_pairs, with_mismatched
+from notus.training.sides import examples_of
 
 PACKED = 2048
 """Most examples that are packed to learn what an epoch costs; the rest is like them."""
@@ -111,7 +111,7 @@ def _at_hand(recipe: Recipe) -> Any:
     if absent:
         return f"{absent[0]} is not on this machine"
     try:
-        return load_tokenizer(recipe.model.base)
+        return load_tokenizer(recipe.model.base, chat_template=recipe.model.chat_template)
     except UsageError:
         return f"the tokenizer of {recipe.model.base} is not at hand"
 
@@ -127,12 +127,13 @@ def _from_data(recipe: Recipe, tokenizer: Any, processes: int) -> Workload:
             map=data.map,
             max_refused=data.max_refused,
         )
-        binarize(root / "feedback", root / "preferences", **dict(recipe.binarize))
-        given = None if data.heldout is None else _given(data.heldout, root / "heldout")
+        preferences(recipe, root / "feedback", root / "preferences", **dict(recipe.binarize))
+        given = None if data.heldout is None else _given(recipe, data.heldout, root / "heldout")
         tables = read_tables(root / "feedback", root / "preferences")
         split = tokenise(recipe, tokenizer, tables, given).split
-        sample = _sample(tables, split.train)
-    train, heldout = (_examples(recipe, pairs) for pairs in (split.train, split.heldout))
+        sample = _sample(tables, split.train) if split.train else None
+    sides = examples_of(recipe, objective_of(recipe), split)
+    train, heldout = sides.train, sides.heldout
     seed = recipe.seed if recipe.train.seed is None else recipe.train.seed
     order = list(LongestFirstSampler([e.num_tokens for e in train], seed=seed))
     some = [train[i] for i in order[:PACKED]]
@@ -160,19 +161,6 @@ def kind_of(recipe: Recipe) -> str:
     return LOSS_SETTINGS[next(iter(recipe.train.losses))].trains_on
 
 
-def _examples(recipe: Recipe, pairs: Sequence[Pair]) -> list[Example]:
-    """What pairs become, without references."""
-    kind = kind_of(recipe)
-    if kind == "demonstrations":
-        return list(demonstrations(pairs))
-    if kind == "pairs" or not pairs:
-        return list(pairs)
-    votes = votes_of_pairs(pairs).votes
-    if objective_of(recipe).shifted_by == "mismatched":
-        votes = with_mismatched(votes, max_length=recipe.data.max_length, seed=recipe.seed)
-    return list(votes)
-
-
 def _sample(tables: Tables, pairs: Sequence[Pair]) -> Tables:
     """A few preferences and all that they point into, read into memory."""
     few = [pair.preference_id for pair in pairs[:SAMPLED_PAIRS]]
@@ -186,9 +174,9 @@ def _sample(tables: Tables, pairs: Sequence[Pair]) -> Tables:
     return Tables(preferences, Feedback(**read, ratings=ratings))
 
 
-def _given(source: Path, folder: Path) -> Tables:
+def _given(recipe: Recipe, source: Path, folder: Path) -> Tables:
     ingest(str(source), folder / "feedback")
-    binarize(folder / "feedback", folder / "preferences", strategy="given")
+    preferences(recipe, folder / "feedback", folder / "preferences", strategy="given")
     return read_tables(folder / "feedback", folder / "preferences")
 
 

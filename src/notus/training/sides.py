@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
+from notus.recipe import Recipe
 from notus.training.callbacks import Progress
 from notus.training.examples import Example, Pair, Vote, demonstrations
-from notus.training.objectives import Objective, VoteObjective
-from notus.training.prepare import Prepared
+from notus.training.objectives import DemonstrationObjective, Objective, VoteObjective
+from notus.training.prepare import Prepared, Split
 from notus.training.reference import reference_logps
 from notus.training.votes import votes_of_pairs, with_mismatched
 
@@ -44,31 +45,34 @@ def make_sides(
     Raises:
         DataError: KTO has one prompt only on a side.
     """
-    split = prepared.split
-    if prepared.recipe.train.objective == "sft":
+    sides = examples_of(prepared.recipe, objective, prepared.split)
+    if not objective.needs_reference:
+        return sides
+    filled = _with_references([*sides.train, *sides.heldout], prepared, progress, say)
+    n = len(sides.train)
+    facts = sides.facts | {"reference_key": prepared.store.key}
+    return Sides(train=filled[:n], heldout=filled[n:], facts=facts)
+
+
+def examples_of(recipe: Recipe, objective: Objective, split: Split) -> Sides:
+    """Make an objective's examples of a split, without references.
+
+    Raises:
+        DataError: KTO has one prompt only on a side.
+    """
+    if isinstance(objective, VoteObjective):
+        return _votes(recipe, objective, split)
+    if isinstance(objective, DemonstrationObjective):
         train, heldout = demonstrations(split.train), demonstrations(split.heldout)
         facts: dict[str, object] = {
             "demonstrations_train": len(train),
             "demonstrations_heldout": len(heldout),
         }
-        return Sides(train=list(train), heldout=list(heldout), facts=facts)
-    sides: list[list[Pair] | list[Vote]] = [split.train, split.heldout]
-    facts = {}
-    if isinstance(objective, VoteObjective):
-        sides, facts = _votes(prepared, objective)
-    if not objective.needs_reference:
-        return Sides(train=list(sides[0]), heldout=list(sides[1]), facts=facts)
-    filled = _with_references([*sides[0], *sides[1]], prepared, progress, say)
-    facts["reference_key"] = prepared.store.key
-    n = len(sides[0])
-    return Sides(train=filled[:n], heldout=filled[n:], facts=facts)
+        return Sides(train=[*train], heldout=[*heldout], facts=facts)
+    return Sides(train=[*split.train], heldout=[*split.heldout], facts={})
 
 
-def _votes(
-    prepared: Prepared, objective: VoteObjective
-) -> tuple[list[list[Pair] | list[Vote]], dict[str, object]]:
-    """The votes of both sides, and counts of them."""
-    recipe, split = prepared.recipe, prepared.split
+def _votes(recipe: Recipe, objective: Objective, split: Split) -> Sides:
     if split.votes is not None:
         sides, num_contradictory = [split.votes.train, split.votes.heldout], 0
     else:
@@ -78,22 +82,24 @@ def _votes(
     if objective.shifted_by == "mismatched":
         lengths = {"max_length": recipe.data.max_length, "seed": recipe.seed}
         sides = [with_mismatched(side, **lengths) for side in sides]
+    train, heldout = sides
     facts: dict[str, object] = {
-        "votes_train": len(sides[0]),
-        "votes_heldout": len(sides[1]),
+        "votes_train": len(train),
+        "votes_heldout": len(heldout),
         "votes_contradictory": num_contradictory,
     }
-    return [*sides], facts
+    return Sides(train=[*train], heldout=[*heldout], facts=facts)
 
 
 def _with_references(
-    examples: Sequence[Pair | Vote],
+    examples: Sequence[Example],
     prepared: Prepared,
     progress: Progress | None,
     say: Callable[[str], None],
 ) -> list[Example]:
     """Fill in the reference log-probs, under the same type of matrix products as training."""
-    groups = [(example.prompt_ids, example.completions) for example in examples]
+    scored = [e for e in examples if isinstance(e, Pair | Vote)]
+    groups = [(example.prompt_ids, example.completions) for example in scored]
 
     def report(done: int, total: int) -> None:
         if progress is not None:
@@ -106,4 +112,4 @@ def _with_references(
             prepared.store, prepared.model.model, groups, max_tokens=max_tokens, progress=report
         )
     say(f"reference: {found.num_reused:,} log-probs reused, {found.num_computed:,} computed")
-    return [e.with_reference(*values) for e, values in zip(examples, found.logps, strict=True)]
+    return [e.with_reference(*values) for e, values in zip(scored, found.logps, strict=True)]
