@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from faults import FAULTS
+from planted_faults import FAULTS
 from setups import make_setup
 from typer.testing import CliRunner
 
