@@ -47,7 +47,7 @@ def test_every_yaml_of_the_guide_is_one(tmp_path: Path) -> None:
 
 def test_the_tour_has_every_verb_that_it_promises() -> None:
     promised = {"ingest", "audit", "binarize", "prompts", "generate", "rate", "train"}
-    promised |= {"evaluate", "card", "chat", "run", "preflight"}
+    promised |= {"evaluate", "card", "chat", "run", "preflight", "plan", "publish"}
     assert {command[0] for command in commands()} == promised
 
 

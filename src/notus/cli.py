@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from notus.commands import data, feedback, model, plan, review, trace
+from notus.commands import data, feedback, model, plan, publish, review, trace
 from notus.errors import NotusError, UsageError
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ for verb in (
     model.chat,
     model.report,
     model.card,
+    publish.publish,
 ):
     app.command()(verb)
 app.add_typer(review.review)
