@@ -193,31 +193,94 @@ def _write_preferences(out: Path, tables: dict[str, Rows]) -> Mapping[str, objec
 
 
 def _write_training(out: Path, num_prompts: int, rng: np.random.Generator) -> Mapping[str, object]:
-    lines = []
+    lines: Rows = []
     for step in range(1, 41):
         done = step / 40
-        margin = 0.9 * done + float(rng.normal(0, 0.06))
-        row = {
-            "step": step,
-            "epoch": 3 * done,
-            "loss": 0.693 - 0.25 * done + float(rng.normal(0, 0.015)),
-            "grad_norm": 9 + float(rng.normal(0, 1)),
-            "learning_rate": 5e-6 * min(10 * done, (1 - done) / 0.9),
-            "rewards/margins": margin,
-            "rewards/accuracies": min(1.0, 0.5 + 0.35 * done + float(rng.normal(0, 0.03))),
-            "delta_logps/chosen": -2.0 * done + float(rng.normal(0, 0.2)),
-            "delta_logps/rejected": -11.0 * done + float(rng.normal(0, 0.4)),
-        }
+        row = {**_training_row(step, done, rng), "step": step, "epoch": 3 * done}
         lines.append(row)
         if step % 10 == 0:
-            kept = ("loss", "rewards/margins", "rewards/accuracies")
-            lines.append({"step": step, **{f"eval_{key}": row[key] for key in kept}})
+            groups = {name: v for name, v in row.items() if name.startswith("source/")}
+            kept = ("loss", "rewards/margins", "rewards/accuracies", "displaced", "displacement")
+            held = {**{key: row[key] for key in kept}, **groups}
+            lines.append({"step": step, **{f"eval_{key}": value for key, value in held.items()}})
+            lines.append({"step": step, **_answer_numbers(done)})
     split = ["train"] * (num_prompts - 7) + ["heldout"] * 5 + ["left out"] * 2
     ids = [f"{i:032x}" for i in range(len(split))]
     write_frame(out / "split.parquet", pl.DataFrame({"preference_id": ids, "split": split}))
     write_table(out, DROPPED, pl.DataFrame(schema=DROPPED.schema))
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    return {**_text(out, "metrics.jsonl", text), "steps": 40, "precision": "float32"}
+    _text(out, "warnings.jsonl", _lines([SIGN]))
+    _text(out, "samples.jsonl", _lines(_training_samples()))
+    stopped = {"sign": "displacement", "step": 40, "kept_step": 20}
+    facts = {"steps": 40, "precision": "float32", "stopped": stopped}
+    return {**_text(out, "metrics.jsonl", _lines(lines)), **facts}
+
+
+def _training_row(step: int, done: float, rng: np.random.Generator) -> dict[str, object]:
+    margin = 0.9 * done + float(rng.normal(0, 0.06))
+    found: dict[str, object] = {
+        "loss": 0.693 - 0.25 * done + float(rng.normal(0, 0.015)),
+        "grad_norm": 9 + float(rng.normal(0, 1)),
+        "learning_rate": 5e-6 * min(10 * done, (1 - done) / 0.9),
+        "clipped": 1.0,
+        "rewards/margins": margin,
+        "rewards/margins_p10": margin - 0.4 - 0.5 * done,
+        "rewards/margins_p50": margin - 0.05,
+        "rewards/margins_p90": margin + 0.5 + 0.8 * done,
+        "rewards/accuracies": min(1.0, 0.5 + 0.35 * done + float(rng.normal(0, 0.03))),
+        "delta_logps_per_token/chosen": -0.2 * done + float(rng.normal(0, 0.01)),
+        "delta_logps_per_token/rejected": -0.9 * done + float(rng.normal(0, 0.02)),
+        "displaced": min(1.0, 0.5 + 0.4 * done + float(rng.normal(0, 0.03))),
+        "displacement": 0.2 * done,
+        "ceiling": 93e9,
+        "mfu": 0.41 + float(rng.normal(0, 0.01)),
+        "tokens_per_second": 812 + float(rng.normal(0, 9)),
+    }
+    parts = {"data": 0.02, "forward": 1.1, "backward": 2.2, "optimiser": 0.4, "logging": 0.03}
+    rare = {"evaluation": 4.0, "answers": 3.1, "saving": 2.0} if step % 10 == 1 else {}
+    found |= {f"seconds/{part}": value for part, value in (parts | rare).items()}
+    for number, source in enumerate(SOURCES if step % 10 == 0 else ()):
+        numbers = {
+            "num_examples": 40 + number,
+            "rewards/accuracies": 0.6 + 0.1 * number,
+            "rewards/margins": margin,
+            "delta_logps_per_token/chosen": -0.1 * number * done,
+            "delta_logps_per_token/rejected": -0.5 * done,
+            "displaced": 0.3 * number + 0.1,
+            "displacement": 0.1 * number * done,
+        }
+        found |= {f"source/{source}/{name}": value for name, value in numbers.items()}
+    return found
+
+
+def _answer_numbers(done: float) -> dict[str, float]:
+    numbers = {"kl": 0.4 * done, "kl_sequence": 12 * done, "entropy": 2 - done, "repetition": 0.1}
+    numbers |= {"length_ratio": 1 + 0.4 * done, "entropy_ratio": 1 - done / 2, "tokens": 50.0}
+    return {f"answers/{name}": value for name, value in numbers.items()}
+
+
+def _training_samples() -> Rows:
+    """Two prompts, answered twice by the base and by the policy at two steps."""
+    return [
+        {
+            "step": step,
+            "model": model,
+            "mode": mode,
+            "prompt_id": f"{number:032x}",
+            "prompt": f"user\nName {number + 2} seas. {HOSTILE[0]}",
+            "text": f"{model} at {step}, {mode}: Baltic. {HOSTILE[number + 3]}",
+            "finished": number == 0,
+            "num_tokens": 30 + number,
+            "repetition": 0.25 * number,
+            "entropy": 1.5 if mode == "sampled" else None,
+        }
+        for model, step in (("base", 0), ("policy", 20), ("policy", 40))
+        for mode in ("greedy", "sampled")
+        for number in range(2)
+    ]
+
+
+def _lines(rows: Rows) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def _write_evaluation(out: Path, rng: np.random.Generator) -> Mapping[str, object]:
@@ -286,6 +349,16 @@ def _samples() -> Rows:
             )
     return rows
 
+
+SOURCES = ("flan", HOSTILE[1], "truthful_qa")
+SIGN = {
+    "name": "displacement",
+    "step": 23,
+    "since": 3,
+    "numbers": f"chosen answers of training pairs lost 0.11 nats a token {HOSTILE[0]}",
+    "meaning": "The margin grows because rejected answers fall faster.",
+    "remedy": "Lower train.learning_rate.",
+}
 
 RECIPE: dict[str, object] = {
     "name": "demo-run",

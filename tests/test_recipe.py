@@ -14,8 +14,9 @@ from pydantic import ValidationError
 
 from notus.errors import RecipeError
 from notus.loss_settings import LOSS_SETTINGS, SETTINGS
-from notus.recipe import EvaluateSection, Recipe, Section
+from notus.recipe import EvaluateSection, Recipe
 from notus.recipe_file import load_recipe, parse, resolve_paths
+from notus.section import Section
 from notus.settings import GenerateSection
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -163,6 +163,59 @@ def test_preferences_and_refusals(page: Page) -> None:
     assert ", 40 steps." in page.text
 
 
+def test_what_training_showed(page: Page) -> None:
+    """Signs, groups, time and answers, and whatever texts stand in them as text."""
+    text = page.text.replace("\u00a0", " ")
+    assert (
+        f"displacement step 23 chosen answers of training pairs lost 0.11 nats a token {HOSTILE[0]}"
+        in text
+    )
+    assert "Stopped by displacement" in text
+    assert "The model is that of step 20." in text
+    # Two groups of 40 and 42 pairs; 80 % of 42 by Wilson's interval.
+    assert "truthful_qa, held-out 42 80.0 % 65.6 to 89.3 0." in text
+    assert f"{HOSTILE[1]}, training 41" in text
+    # 40 steps of 3.75 s and four evaluations of 9.1 s, of which 4 s are held-out pairs.
+    assert "evaluation 16.0 s" in text
+    assert "3 min 06 s in all" in text
+    assert "93 GFLOP/s" in text
+    assert "Steps whose gradient was clipped 100.0 %" in text
+    base, _, policy = text.partition("base, step 0")[0].partition("policy, step 40")
+    assert "base at 0, greedy: Baltic." in base
+    assert "policy at 40, greedy: Baltic." in policy
+    assert "policy at 20" not in text, "an earlier evaluation's"
+
+
+def test_a_training_without_signs_says_so(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    (run / "training" / "warnings.jsonl").write_text("")
+    manifest = run / "training" / "manifest.json"
+    facts = json.loads(manifest.read_text())
+    facts["outputs"] = [o for o in facts["outputs"] if o["path"] != "warnings.jsonl"]
+    manifest.write_text(json.dumps(facts))
+    page = Page(write_report(run).read_text(encoding="utf-8"))
+    assert "No sign of displacement, collapse" in page.text
+
+
+def test_a_training_that_was_not_watched_shows_what_it_has(tmp_path: Path) -> None:
+    """Metrics of a plain trainer, and no other file."""
+    run = make_run(tmp_path)
+    folder = run / "training"
+    (folder / "metrics.jsonl").write_text('{"step": 1, "loss": 0.7}\n{"step": 2, "loss": 0.6}\n')
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name in ("warnings.jsonl", "samples.jsonl"):
+        (folder / name).unlink()
+    gone = ("warnings.jsonl", "samples.jsonl", "metrics.jsonl")
+    manifest["outputs"] = [o for o in manifest["outputs"] if o["path"] not in gone]
+    manifest["facts"] = {}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    page = Page(write_report(run).read_text(encoding="utf-8"))
+    assert "Loss" in page.texts
+    assert "No sign of" not in page.text
+    for part in ("By source", "Where the time went", "Sample answers while it trained"):
+        assert part not in page.text
+
+
 def test_the_unseen_family_stands_apart(page: Page) -> None:
     before, _, after = page.text.partition("Never trained on")
     assert "all capitals, greedy" in after

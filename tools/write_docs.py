@@ -15,9 +15,11 @@ from notus.audit.rules import RULES
 from notus.data.exports.writers import WRITERS
 from notus.data.formats.readers import READERS
 from notus.loss_settings import LOSS_SETTINGS
-from notus.recipe import Section
+from notus.metric_names import METRICS
+from notus.section import Section
 from notus.specifications import SPECIFICATIONS
 from notus.training.preflight import CHECKS
+from notus.training.signs import RULES as SIGNS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
 VERBS = {
@@ -62,6 +64,19 @@ def page() -> str:
         "(`{sigmoid: 1, nll: 0.2}` is RPO). Settings that it reads are keys of `train`, here with "
         "the values they have when a recipe leaves them out.",
         *_losses(),
+        "## What a training logs",
+        "Rows of `metrics.jsonl`, and TensorBoard's scalars. `eval_` before a name: held-out pairs."
+        " `source/NAME/` or `strategy/NAME/` before a name: the pairs of one source or strategy. "
+        "pi is the policy, pi_ref the reference.",
+        *_table(
+            ["name", "unit", "what it is"],
+            [[f"`{name}`", m.unit or "-", m.meaning] for name, m in METRICS.items()],
+        ),
+        "## Signs that a training goes wrong",
+        *_table(
+            ["sign", "what it means", "what to do"],
+            [[f"`{name}`", rule.meaning, rule.remedy] for name, rule in SIGNS.items()],
+        ),
         "## Settings of the verbs",
         "Each can be given as `--set key=value`.",
         *_settings(),

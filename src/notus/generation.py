@@ -64,19 +64,51 @@ def generate(
         DataError: A prompt and its answer do not fit in the model's window.
     """
     encoded = [_fitting_prompt(model, messages, max_new_tokens) for messages in prompts]
-    answers: list[Generated | None] = [None] * len(encoded)
+    answers = generate_ids(
+        model,
+        encoded,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
+        batch_tokens=batch_tokens,
+        progress=progress,
+    )
+    return [decode(model, ids) for ids in answers]
+
+
+def generate_ids(
+    model: Model,
+    prompts: Sequence[list[int]],
+    *,
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    seed: int = 0,
+    batch_tokens: int = 8192,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[list[int]]:
+    """Answer encoded prompts once, as `generate` does; prompts and answers must fit the window.
+
+    Returns:
+        The tokens of one answer a prompt, the end token included where the model ended it.
+    """
+    answers: list[list[int]] = [[] for _ in prompts]
     done = 0
-    for batch in _batches(encoded, max_new_tokens, batch_tokens):
-        draws = np.stack([_draws(encoded[i], seed, max_new_tokens) for i in batch])
-        texts = _generate_batch(
-            model, [encoded[i] for i in batch], torch.from_numpy(draws), temperature
-        )
-        for i, answer in zip(batch, texts, strict=True):
-            answers[i] = answer
+    for batch in _batches(prompts, max_new_tokens, batch_tokens):
+        draws = np.stack([_draws(prompts[i], seed, max_new_tokens) for i in batch])
+        rows = [prompts[i] for i in batch]
+        for row, token in _sample(model, rows, torch.from_numpy(draws), temperature):
+            answers[batch[row]].append(token)
         done += len(batch)
         if progress is not None:
-            progress(done, len(encoded))
-    return [answer for answer in answers if answer is not None]
+            progress(done, len(prompts))
+    return answers
+
+
+def decode(model: Model, ids: list[int]) -> Generated:
+    """Turn the tokens of an answer of `generate_ids` into text."""
+    finished = ids[-1] in _stops(model)
+    text = model.tokenizer.decode(ids[:-1] if finished else ids, skip_special_tokens=True)
+    return Generated(text=text.strip(), finished=finished, num_tokens=len(ids))
 
 
 def stream(
@@ -133,7 +165,7 @@ def _draws(prompt: list[int], seed: int, count: int) -> np.ndarray:
     return np.random.default_rng([seed, key]).random(count)
 
 
-def _batches(encoded: list[list[int]], max_new_tokens: int, budget: int) -> Iterator[list[int]]:
+def _batches(encoded: Sequence[list[int]], max_new_tokens: int, budget: int) -> Iterator[list[int]]:
     """Cut the prompts, longest first, into batches of at most `budget` tokens."""
     order = sorted(range(len(encoded)), key=lambda i: -len(encoded[i]))
     start = 0
@@ -149,16 +181,6 @@ def _stops(model: Model) -> set[int]:
     own = getattr(model.model.generation_config, "eos_token_id", None)
     more = own if isinstance(own, list) else [own]
     return {*stop_ids(model.tokenizer), *(token for token in more if token is not None)}
-
-
-def _generate_batch(
-    model: Model, prompts: list[list[int]], draws: Tensor, temperature: float
-) -> list[Generated]:
-    answers: list[list[int]] = [[] for _ in prompts]
-    for row, token in _sample(model, prompts, draws, temperature):
-        answers[row].append(token)
-    stops = _stops(model)
-    return [_decode(model.tokenizer, ids, stops) for ids in answers]
 
 
 @torch.no_grad()
@@ -222,9 +244,3 @@ def _pick(logits: Tensor, draws: Tensor, temperature: float) -> Tensor:
     total = torch.softmax(logits.double() / temperature, dim=-1).cumsum(-1)
     picked = torch.searchsorted(total, draws[:, None] * total[:, -1:], right=True)[:, 0]
     return picked.clamp(max=logits.shape[-1] - 1)
-
-
-def _decode(tokenizer: Any, ids: list[int], stops: set[int]) -> Generated:
-    finished = ids[-1] in stops
-    text = tokenizer.decode(ids[:-1] if finished else ids, skip_special_tokens=True)
-    return Generated(text=text.strip(), finished=finished, num_tokens=len(ids))

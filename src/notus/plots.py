@@ -172,7 +172,7 @@ def histogram(scores: ArrayLike, counts: ArrayLike, contradicted: ArrayLike) -> 
         axes.bar(places, wrong, width=0.42, color=BUG, linewidth=0)
         axes.set(xlim=(0.6, 10.5), xticks=range(1, 11))
         axes.set(xlabel="overall score", ylabel="completions")
-        _horizontal_grid(axes)
+        grid(axes)
         return svg_of(figure, name="histogram", label="Completions by overall score")
 
 
@@ -205,7 +205,7 @@ def curves(
             line.set(marker="o" if sparse else "", markersize=3.2, markeredgewidth=0)
         axes.set_xlabel("step")
         axes.locator_params(axis="both", nbins=5)
-        _horizontal_grid(axes)
+        grid(axes)
         if len(series) > 1:
             axes.legend(
                 loc="lower left",
@@ -251,7 +251,8 @@ def forest(
         return svg_of(figure, name=name, label=label)
 
 
-def _horizontal_grid(axes: Axes) -> None:
+def grid(axes: Axes) -> None:
+    """Draw thin horizontal rules behind the data instead of an axis."""
     axes.grid(axis="y", color=LINE, linewidth=0.5)
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)

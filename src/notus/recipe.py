@@ -7,18 +7,12 @@ resolved recipe is written with the run and is enough to run it again.
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from notus.architectures import ARCHITECTURES
 from notus.loss_settings import SETTINGS, any_of_votes, check_losses, read_settings
-
-
-class Section(BaseModel):
-    """A part of a recipe: frozen, and any unknown key in it is an error."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
-    )
+from notus.monitor_settings import MonitorSection, check_stops
+from notus.section import Section
 
 
 class ModelSection(Section):
@@ -280,6 +274,7 @@ class Recipe(Section):
     data: DataSection
     binarize: BinarizeSection = BinarizeSection()
     train: TrainSection = TrainSection()
+    monitor: MonitorSection = MonitorSection()
     evaluate: EvaluateSection = EvaluateSection()
 
     @model_validator(mode="after")
@@ -289,4 +284,10 @@ class Recipe(Section):
                 "section binarize makes preferences, which a training on ratings (train.votes) "
                 "does not read: leave it out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _what_stops_can_set_in(self) -> Self:
+        prompts = bool(self.data.holdout or self.data.heldout)
+        check_stops(self.monitor, self.train.losses, prompts=prompts)
         return self

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from notus.data.files.hub import is_hub_id
 from notus.errors import RecipeError, explain
-from notus.recipe import Recipe, Section
+from notus.recipe import Recipe
+from notus.section import Section
 
 S = TypeVar("S", bound=Section)
 

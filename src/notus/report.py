@@ -8,8 +8,6 @@ page's own style: no script, no font, no request. The plots are inline SVG (notu
 """
 
 import json
-import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +22,10 @@ from notus.results import MODES, PARTS
 from notus.run_facts import RunFacts, read_run
 from notus.score_view import score_view
 from notus.store import read_feedback
+from notus.training_view import training_view
 from notus.words import headline, held_out
 
 NUM_EXAMPLES = {"gained": 3, "lost": 3, "unchanged": 2}
-CURVES: tuple[tuple[str, str, Mapping[str, str], float | None], ...] = (
-    ("Loss", "Starts at ln 2 = 0.693 (dashed): before the first step policy and reference agree.",
-     {"training": "loss", "held-out": "eval_loss"}, math.log(2)),
-    ("Reward margin", "Implicit reward of the chosen minus the rejected answer.",
-     {"training": "rewards/margins", "held-out": "eval_rewards/margins"}, 0.0),
-    ("Reward accuracy", "Share of pairs whose chosen answer has the higher implicit reward.",
-     {"training": "rewards/accuracies", "held-out": "eval_rewards/accuracies"}, 0.5),
-    ("Change of log-probability", "Policy minus reference, in nats. When both fall, chosen answers"
-     " became less likely too (likelihood displacement).",
-     {"chosen": "delta_logps/chosen", "rejected": "delta_logps/rejected"}, 0.0),
-    ("Learning rate", "The schedule as it was run.", {"learning rate": "learning_rate"}, None),
-    ("Gradient norm", "Before clipping.", {"gradient norm": "grad_norm"}, None),
-)  # fmt: skip
 
 
 def write_report(run: Path) -> Path:
@@ -68,7 +54,7 @@ def write_report(run: Path) -> Path:
         feedback=score_view(read_feedback(run / "feedback")) if facts.feedback else None,
         issues=_issue_views(facts),
         planted=_planted_view(facts),
-        curves=_curve_views(facts.metrics),
+        training=training_view(facts),
         stages=_stage_views(facts),
     )
     path = run / "report.html"
@@ -137,29 +123,6 @@ def _planted_view(run: RunFacts) -> dict[str, Any] | None:
         "columns": [headings.get(name, name.replace("_", " ")) for name in short.columns],
         "rows": short.rows(),
     }
-
-
-def _curve_views(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    views = []
-    for number, (title, caption, wanted, reference) in enumerate(CURVES):
-        series = {}
-        for label, key in wanted.items():
-            found = [(row["step"], row[key]) for row in metrics if _finite(row.get(key))]
-            if found:
-                series[label] = tuple(zip(*found, strict=True))
-        if series:
-            svg = plots.curves(
-                series,  # type: ignore[arg-type]
-                name=f"curve-{number}",
-                label=f"{title} over the training steps",
-                reference=reference,
-            )
-            views.append({"title": title, "caption": caption, "svg": svg})
-    return views
-
-
-def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _examples(folder: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat
 
-from notus.recipe import Section
+from notus.section import Section
 
 
 class GenerateSection(Section):

@@ -26,14 +26,14 @@ class Estimate:
     """Items that the value is a mean over."""
 
 
-def wilson(successes: int, n: int) -> Estimate:
+def wilson(successes: float, n: int) -> Estimate:
     """Estimate a share, with Wilson's score interval.
 
     Unlike the normal interval it stays within 0..1 and has a width at 0 of n and n of n.
     Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
 
     Args:
-        successes: How many of the items.
+        successes: How many of the items; a tie may count half.
         n: Items, at least 1.
 
     Returns:

@@ -26,13 +26,13 @@ from notus.stages.binarize import binarize
 from notus.store import StageResult
 from notus.training.examples import Pair
 from notus.training.objectives import Objective, make_objective
-from notus.training.trainer import OnRows, PreferenceTrainer
+from notus.training.trainer import PreferenceTrainer
 from tiny import make_llama, make_tokenizer, save_model
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 # PEFT and TRL ask transformers by the old name.
 old_name_warns = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
-TIMES = ("tokens_per_second", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second")
+TIMES = ("tokens_per_second", "mfu", "ceiling", "runtime", "samples_per_second", "steps_per_second")
 
 
 class ExactNorm(nn.Module):
@@ -139,7 +139,6 @@ def make_trainer(
     beta: float = 0.1,
     eval_examples: Sequence[Any] = (),
     objective: Objective | None = None,
-    on_rows: OnRows | None = None,
     **arguments: Any,
 ) -> PreferenceTrainer:
     """A trainer with an objective, or with plain DPO at `beta`."""
@@ -161,7 +160,6 @@ def make_trainer(
         train_examples=pairs,
         eval_examples=eval_examples,
         max_tokens=max_tokens,
-        on_rows=on_rows,
     )
 
 
@@ -183,12 +181,19 @@ def make_recipe(base: Path, **train: Any) -> Recipe:
         "precision": "float32",
         "report_to": [],
     }
+    monitor = {"samples": 2, "max_new_tokens": 8} | train.pop("monitor", {})
     data = {"source": "unused", "max_length": 64, "max_prompt_length": 48}
     data["holdout"] = train.pop("holdout", 0.1)
     data["max_length"] = train.pop("max_length", 64)
     data["max_pairs"] = train.pop("max_pairs", None)
     return Recipe.model_validate(
-        {"name": "small", "model": {"base": str(base)}, "data": data, "train": settings | train}
+        {
+            "name": "small",
+            "model": {"base": str(base)},
+            "data": data,
+            "monitor": monitor,
+            "train": settings | train,
+        }
     )
 
 
@@ -210,6 +215,7 @@ def train_stage(
     root: Path,
     name: str = "training",
     progress: Callable[[str, int, int], None] | None = None,
+    say: Callable[[str], None] = lambda text: None,
     **train: Any,
 ) -> StageResult:
     return model_stages.train(
@@ -220,6 +226,7 @@ def train_stage(
         out=root / name,
         reference=root / "reference",
         progress=progress,
+        say=say,
     )
 
 
@@ -229,7 +236,11 @@ def metrics(directory: Path) -> list[dict[str, float]]:
 
 def lasting(rows: Sequence[dict[str, float]]) -> list[dict[str, float]]:
     """Metrics without what the clock decides."""
-    return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+
+    def by_the_clock(name: str) -> bool:
+        return name.removeprefix("eval_") in TIMES or name.startswith("seconds/")
+
+    return [{k: v for k, v in row.items() if not by_the_clock(k)} for row in rows]
 
 
 def main(root: str, name: str, what: str, done: str) -> None:

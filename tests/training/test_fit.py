@@ -34,6 +34,8 @@ from notus.store import StageResult, read_feedback, read_table
 from notus.training.callbacks import last_checkpoint, remove_checkpoints
 from notus.training.fit import fit
 
+BY_THE_CLOCK = {"seconds/answers", "seconds/reference", "seconds/evaluation", "seconds/saving"}
+"""Parts that not every step has."""
 TRAINING_ROW = {
     "step",
     "epoch",
@@ -43,13 +45,30 @@ TRAINING_ROW = {
     "rewards/chosen",
     "rewards/rejected",
     "rewards/margins",
+    "rewards/margins_p10",
+    "rewards/margins_p50",
+    "rewards/margins_p90",
     "rewards/accuracies",
+    "rewards/accuracies_low",
+    "rewards/accuracies_high",
     "logps/chosen",
     "logps/rejected",
     "delta_logps/chosen",
     "delta_logps/rejected",
+    "delta_logps_per_token/chosen",
+    "delta_logps_per_token/rejected",
+    "displaced",
+    "displacement",
+    "clipped",
     "num_examples",
     "tokens_per_second",
+    "mfu",
+    "ceiling",
+    "seconds/data",
+    "seconds/forward",
+    "seconds/backward",
+    "seconds/optimiser",
+    "seconds/logging",
 }
 
 
@@ -120,12 +139,13 @@ def test_metrics_have_one_row_a_step_and_one_an_evaluation(plain: StageResult) -
     rows = metrics(plain.directory)
     training = [row for row in rows if "loss" in row]
     assert [row["step"] for row in training] == [1, 2, 3, 4, 5, 6]
-    assert set(training[0]) == TRAINING_ROW
+    assert all(set(row) - BY_THE_CLOCK == TRAINING_ROW for row in training)
     assert [row["num_examples"] for row in training] == [4] * 6
     # The last step is also where the final evaluation is: one row for both.
     evaluation = [row for row in rows if "eval_loss" in row]
     assert [row["step"] for row in evaluation] == [3, 6]
-    scores = {name for name in TRAINING_ROW if "/" in name} | {"loss", "num_examples"}
+    scores = {name for name in TRAINING_ROW if "/" in name and "seconds" not in name}
+    scores |= {"loss", "num_examples", "displaced", "displacement"}
     assert {f"eval_{name}" for name in scores} <= set(evaluation[0])
     assert {row["eval_num_examples"] for row in evaluation} == {14}
 
@@ -152,7 +172,8 @@ def test_without_a_holdout_nothing_is_evaluated(
     facts = run_fit(holdout=0, eval_steps=1, max_steps=2)
     assert facts["heldout"] == {}
     assert (facts["pairs_train"], facts["pairs_heldout"]) == (20, 0)
-    assert [set(row) for row in metrics(tmp_path / "out")] == [TRAINING_ROW] * 2
+    rows = metrics(tmp_path / "out")
+    assert [set(row) - BY_THE_CLOCK for row in rows] == [TRAINING_ROW] * 2
 
 
 def test_pairs_that_are_not_drawn_are_counted_and_named(
@@ -210,6 +231,9 @@ def resume(root: Path, killed: Path, name: str) -> Path:
 def assert_same_result(found: StageResult, expected: StageResult) -> None:
     assert_same_weights(found.directory, expected.directory)
     assert lasting(metrics(found.directory)) == lasting(metrics(expected.directory))
+    for name in ("samples.jsonl", "warnings.jsonl"):
+        texts = [(r.directory / name).read_text() for r in (found, expected)]
+        assert texts[0] == texts[1], name
     split = [pl.read_parquet(r.directory / "split.parquet") for r in (found, expected)]
     assert split[0].equals(split[1])
     assert found.manifest.facts == expected.manifest.facts
@@ -277,7 +301,8 @@ def test_a_metrics_line_cut_by_a_kill_is_written_again(
     with pytest.raises(KeyboardInterrupt):
         run_fit("cut", progress=die, **settings)
     file = tmp_path / "cut" / "metrics.jsonl"
-    assert [row["step"] for row in metrics(tmp_path / "cut")] == [1, 2, 3, 4, 4, 5, 6, 7, 8, 8]
+    steps = [row["step"] for row in metrics(tmp_path / "cut")]
+    assert steps == [1, 2, 3, 4, 4, 4, 5, 6, 7, 8, 8, 8], "an evaluation has two rows"
     file.write_text(file.read_text() + '{"step": 9, "epo')
     run_fit("cut", **settings)
     assert lasting(metrics(tmp_path / "cut")) == lasting(metrics(tmp_path / "whole"))
@@ -446,9 +471,10 @@ def test_micro_batches_change_no_number(
     run_fit("all", max_tokens=100_000)
     rows = [metrics(tmp_path / name) for name in ("one", "all")]
     for one, all_ in zip(*map(lasting, rows), strict=True):
-        # While the policy is the reference, rounding alone says which reward is the higher.
-        accuracy = {name for name in one if name.endswith("accuracies") and one["step"] < 3}
-        expected = {name: value for name, value in all_.items() if name not in accuracy}
+        # While the policy is the reference, rounding alone says what is above what.
+        signs = {name for name in one if "accuracies" in name or name == "displaced"}
+        signs = signs if one["step"] < 3 else set()
+        expected = {name: value for name, value in all_.items() if name not in signs}
         assert {name: one[name] for name in expected} == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 

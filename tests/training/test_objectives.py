@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -30,15 +30,10 @@ from torch import Tensor
 from notus.errors import DataError, TrainingError
 from notus.loss_settings import LOSS_SETTINGS
 from notus.scoring.score import padded_token_logps
+from notus.training.columns import COLUMNS
 from notus.training.examples import Demonstration, Pair, Vote, demonstrations
-from notus.training.objectives import (
-    COLUMNS,
-    DemonstrationObjective,
-    Objective,
-    make_objective,
-    mean_metrics,
-)
-from notus.training.trainer import Rows
+from notus.training.monitor import summary
+from notus.training.objectives import DemonstrationObjective, Objective, make_objective
 from notus.training.votes import votes_of_pairs, with_mismatched
 
 KTO = {"beta": 0.2, "desirable_weight": 1.5, "undesirable_weight": 0.5}
@@ -210,18 +205,34 @@ def test_only_losses_that_compare_with_it_need_a_reference() -> None:
     assert not make_objective({"nll": 1.0, "orpo": 1.0}, {"beta": 0.1}).needs_reference
 
 
-def received(objective: Objective, examples: Sequence[Any]) -> tuple[list[tuple[str, Rows]], Any]:
-    """What the trainer hands on of a step and of an evaluation, and what it logs."""
-    seen: list[tuple[str, Rows]] = []
+class Rows(NamedTuple):
+    examples: Sequence[Any]
+    values: Tensor
+
+
+def received(objective: Objective, examples: Sequence[Any]) -> tuple[list[Rows], Any]:
+    """What the gauges get of a step and of an evaluation, and the trainer, which has logged."""
+    seen: list[Rows] = []
     trainer = make_trainer(
         exact_llama(),
         examples,
         eval_examples=examples,
         objective=objective,
-        on_rows=lambda what, rows: seen.append((what, rows)),
         per_device_eval_batch_size=len(examples),
         max_tokens=50,
     )
+    take, evaluate = trainer.gauges.step, trainer.gauges.evaluation
+
+    def seen_step(batch: Any, rows: Tensor) -> None:
+        seen.append(Rows(batch.examples, rows))
+        take(batch, rows)
+
+    def seen_evaluation(given: Sequence[Any], rows: Tensor) -> dict[str, float]:
+        seen.append(Rows(given, rows))
+        return evaluate(given, rows)
+
+    trainer.gauges.step = seen_step  # type: ignore[method-assign]
+    trainer.gauges.evaluation = seen_evaluation  # type: ignore[method-assign]
     step(trainer, examples)
     trainer.log({"loss": 1.0})
     return seen, trainer
@@ -232,8 +243,7 @@ def test_rows_of_pairs_are_complete_and_belong_to_their_pairs() -> None:
     objective = make_objective({"sigmoid": 1.0}, {"beta": 0.2, "label_smoothing": 0.0})
     seen, trainer = received(objective, pairs)
     trainer.evaluate()
-    (trained, rows), (evaluated, again) = seen[0], seen[1]
-    assert (trained, evaluated) == ("train", "eval")
+    rows, again = seen
     with torch.no_grad():
         chosen, rejected = padded_logps(trainer.model, pairs)
     for found in (rows, again):
@@ -254,7 +264,7 @@ def test_rows_of_pairs_are_complete_and_belong_to_their_pairs() -> None:
 def test_rows_of_votes_fill_one_side_and_metrics_are_of_those_who_have_one() -> None:
     votes = some_votes()
     seen, trainer = received(make_objective({"kto": 1.0}, KTO), votes)
-    table = dict(zip(COLUMNS, seen[0][1].values.unbind(1), strict=True))
+    table = dict(zip(COLUMNS, seen[0].values.unbind(1), strict=True))
     desirable = torch.tensor([v.desirable for v in votes])
     for name, column in table.items():
         side = {"chosen": desirable, "rejected": ~desirable}
@@ -271,15 +281,13 @@ def test_rows_of_votes_fill_one_side_and_metrics_are_of_those_who_have_one() -> 
 def test_demonstrations_have_no_rewards() -> None:
     seen, trainer = received(DemonstrationObjective(), demonstrations(random_pairs(9)))
     logged = trainer.state.log_history[-1]
-    assert {name for name in logged if "/" in name} == {"logps/chosen"}
-    table = dict(zip(COLUMNS, seen[0][1].values.unbind(1), strict=True))
+    assert {n for n in logged if "/" in n and "seconds/" not in n} == {"logps/chosen"}
+    table = dict(zip(COLUMNS, seen[0].values.unbind(1), strict=True))
     torch.testing.assert_close(table["loss"], -table["chosen_logps"] / table["chosen_tokens"])
 
 
 def test_metrics_of_no_rows_but_one_kind() -> None:
-    rows = torch.full((2, len(COLUMNS)), torch.nan, dtype=torch.float64)
-    rows[:, 0] = torch.tensor([1.0, 4.0])
-    assert mean_metrics(rows, torch.tensor([3.0, 1.0])) == {"loss": 1.75}
+    assert summary(np.full((2, len(COLUMNS)), np.nan)) == {"num_examples": 2}
 
 
 @pytest.mark.parametrize("name", ["kto", "bco"])

@@ -256,11 +256,3 @@ def test_training_itself_begins_with_the_longest_pair_and_every_epoch_has_its_or
     assert [sorted(epoch) for epoch in epochs] == [[str(i) for i in range(8)]] * 2
     assert epochs[0] != epochs[1]
     assert pairs[int(seen[0])].num_tokens == max(pair.num_tokens for pair in pairs)
-
-
-def test_operations_are_six_a_parameter_and_token() -> None:
-    model, pairs = exact_llama(), random_pairs(2)
-    inputs = make_trainer(model, pairs).data_collator(pairs)
-    tokens = inputs["batch"].num_tokens
-    parameters = sum(p.numel() for p in model.parameters())
-    assert make_trainer(model, pairs).floating_point_ops(inputs) == 6 * parameters * tokens

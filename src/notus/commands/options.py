@@ -7,8 +7,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from notus.console import Talk, lines_of
-from notus.recipe import Section
 from notus.recipe_file import parse
+from notus.section import Section
 
 S = TypeVar("S", bound=Section)
 

@@ -52,10 +52,10 @@ def seconds(
 def _from_ceiling(setup: Setup, cost: Operations) -> dict[str, Any]:
     import torch
 
-    from notus.training.probe import matmul_ceiling
+    from notus.training.flops import matmul_ceiling
 
     dtype = torch.bfloat16 if setup.product_bytes == 2 else torch.float32
-    ceiling = matmul_ceiling(dtype)
+    ceiling = matmul_ceiling(torch.device("cpu"), dtype)
     basis = f"assumed: {CPU_UTILISATION:.0%} of {ceiling / 1e9:.0f} Gflop/s, measured here"
     return _facts(_at_rate(cost, ceiling * CPU_UTILISATION), basis)
 

@@ -136,7 +136,8 @@ def _training_config(recipe: Recipe) -> dict[str, object]:
     data = recipe.data.model_dump(mode="json", include=read)
     # What is accepted decides whether a training begins, not what comes of it.
     settings = recipe.train.model_dump(mode="json", exclude={"accept_findings"})
-    return {"seed": recipe.seed, "data": data, "train": settings}
+    monitor = recipe.monitor.model_dump(mode="json")
+    return {"seed": recipe.seed, "data": data, "train": settings, "monitor": monitor}
 
 
 def preflight(

@@ -7,6 +7,7 @@ from transformers import TrainingArguments
 
 from notus.recipe import Recipe
 from notus.training.prepare import Prepared
+from notus.training.signs import WINDOW
 
 
 def training_arguments(prepared: Prepared, directory: Path) -> TrainingArguments:
@@ -38,7 +39,7 @@ def training_arguments(prepared: Prepared, directory: Path) -> TrainingArguments
         eval_steps=train.eval_steps,
         save_strategy="steps",
         save_steps=train.save_steps,
-        save_total_limit=2,
+        save_total_limit=_kept_checkpoints(prepared.recipe),
         logging_steps=1,
         logging_first_step=True,
         logging_nan_inf_filter=False,
@@ -57,3 +58,11 @@ def optimizer_class(recipe: Recipe) -> tuple[type[torch.optim.Optimizer], dict[s
         return None
     settings = {"lr": recipe.train.learning_rate, "weight_decay": recipe.train.weight_decay}
     return torch.optim.RMSprop, settings
+
+
+def _kept_checkpoints(recipe: Recipe) -> int:
+    """Two; where a sign may end the training, as many as reach back to its oldest evidence."""
+    if not recipe.monitor.stop_on:
+        return 2
+    reach = max(WINDOW, recipe.train.eval_steps or 0)
+    return 2 + -(-reach // recipe.train.save_steps)

@@ -9,6 +9,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from notus.directories import write_atomically
+from notus.training.clock import Clock
 
 COMPLETE = "complete"
 """Name of the file that ends a checkpoint: without it the checkpoint is not believed."""
@@ -17,15 +18,20 @@ Progress = Callable[[str, int, int], None]
 """Called with (what, done, total)."""
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """Find the newest complete checkpoint; incomplete ones are removed."""
+def last_checkpoint(folder: Path, until: int | None = None) -> Path | None:
+    """Find the newest complete checkpoint, at most of step `until`; incomplete ones are removed."""
     complete = []
     for path in folder.glob("checkpoint-*"):
-        if (path / COMPLETE).is_file():
-            complete.append(path)
-        else:
+        if not (path / COMPLETE).is_file():
             shutil.rmtree(path)
-    return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+        elif until is None or step_of_checkpoint(path) <= until:
+            complete.append(path)
+    return max(complete, key=step_of_checkpoint, default=None)
+
+
+def step_of_checkpoint(path: Path) -> int:
+    """Read a checkpoint's step from its name."""
+    return int(path.name.rpartition("-")[2])
 
 
 def remove_checkpoints(folder: Path) -> None:
@@ -47,7 +53,7 @@ class MetricsFile(TrainerCallback):
     ) -> None:
         """Drop rows beyond the step that training goes on from."""
         lines = self.path.read_text("utf-8").splitlines() if self.path.is_file() else []
-        kept = [line for line in lines if _step_of(line) <= state.global_step]
+        kept = [line for line in lines if step_of_row(line) <= state.global_step]
         text = "".join(line + "\n" for line in kept)
         write_atomically(self.path, lambda path: path.write_text(text, "utf-8"))
 
@@ -61,7 +67,7 @@ class MetricsFile(TrainerCallback):
     ) -> None:
         """Append one row."""
         row = {"step": state.global_step, "epoch": state.epoch, **(logs or {})}
-        if "loss" in row or "eval_loss" in row:
+        if "train_runtime" not in row:  # The trainer's own farewell, which counts its process only.
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
 
@@ -84,6 +90,37 @@ class EvaluateLast(TrainerCallback):
             control.should_evaluate = True
 
 
+class Laps(TrainerCallback):
+    """Tells the clock what a trainer has just done; stands last, to time the other callbacks."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """A batch is there."""
+        self.clock.lap("data")
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """The weights are new."""
+        self.clock.lap("optimiser")
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Everybody has been told."""
+        self.clock.lap("logging")
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """A checkpoint is there."""
+        self.clock.lap("saving")
+
+
 class CompleteMark(TrainerCallback):
     """Ends every checkpoint but the last step's with a mark, once all its files are written.
 
@@ -99,8 +136,9 @@ class CompleteMark(TrainerCallback):
             (folder / COMPLETE).touch()
 
 
-def _step_of(line: str) -> int:
+def step_of_row(line: str) -> int:
+    """Read a row's step; a line cut by a kill is later than any."""
     try:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
-        return 2**62  # A line cut by a kill: drop it.
+        return 2**62

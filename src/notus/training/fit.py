@@ -13,6 +13,7 @@ import polars as pl
 from transformers import PrinterCallback
 
 from notus.data.schema import Feedback
+from notus.metric_names import parse
 from notus.models import Model, no_bars, save
 from notus.recipe import Recipe
 from notus.training.adapters import add_lora, merge
@@ -20,16 +21,21 @@ from notus.training.arguments import optimizer_class, training_arguments
 from notus.training.callbacks import (
     CompleteMark,
     EvaluateLast,
+    Laps,
     MetricsFile,
     Progress,
     last_checkpoint,
     remove_checkpoints,
 )
+from notus.training.clock import Clock
 from notus.training.objectives import DemonstrationObjective, Objective, make_objective
 from notus.training.preflight import preflight, require_good
 from notus.training.prepare import Prepared, Tables, prepare, split_facts, write_split
 from notus.training.sides import Sides, make_sides
+from notus.training.signs import Sign
 from notus.training.trainer import PreferenceTrainer
+from notus.training.watch import Watch
+from notus.training.watching import go_back, watch_training
 
 
 def fit(
@@ -71,25 +77,42 @@ def fit(
     )
     write_split(prepared, directory)
     require_good(preflight(prepared, progress=progress), directory, say=say)
-    model, precision = prepared.model, prepared.precision
-    objective = objective_of(recipe)
+    return _train(prepared, str(base), directory, progress, say)
+
+
+def _train(
+    prepared: Prepared,
+    base: str,
+    directory: Path,
+    progress: Progress | None,
+    say: Callable[[str], None],
+) -> Mapping[str, object]:
+    objective = objective_of(prepared.recipe)
+    clock = Clock()
     sides = make_sides(prepared, objective, progress=progress, say=say)
-    trainer = _make_trainer(prepared, objective, sides, directory, progress)
+    clock.lap("reference")
+    trainer = _make_trainer(prepared, objective, sides, directory, clock)
+    watch = _add_callbacks(trainer, prepared, base, directory, progress=progress, say=say)
     trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     checkpoint = last_checkpoint(directory / "checkpoints")
     with no_bars():
         output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    history = trainer.state.log_history
+    kept = output.global_step
+    if watch.stopped is not None:
+        kept = go_back(trainer, watch.stopped, directory / "checkpoints")
+        say(f"stopped at step {watch.stopped.step}; the model is that of step {kept}")
+    history = [row for row in trainer.state.log_history if row["step"] <= kept]
     final: Mapping[str, float] = [{}, *(row for row in history if "eval_loss" in row)][-1]
-    _save(trainer.model, model, recipe, directory)
+    _save(trainer.model, prepared.model, prepared.recipe, directory)
     return {
         **split_facts(prepared),
         **sides.facts,
         "steps": output.global_step,
         "train_loss": _mean_loss(history),
-        "precision": precision,
+        "precision": prepared.precision,
         "trainable_parameters": trainable,
-        "heldout": {k.removeprefix("eval_"): v for k, v in final.items() if "/" in k},
+        "heldout": _heldout(final),
+        **_stopped(watch.stopped, kept),
     }
 
 
@@ -105,7 +128,7 @@ def _make_trainer(
     objective: Objective,
     sides: Sides,
     directory: Path,
-    progress: Progress | None,
+    clock: Clock,
 ) -> PreferenceTrainer:
     recipe = prepared.recipe
     arguments = training_arguments(prepared, directory)
@@ -119,26 +142,56 @@ def _make_trainer(
         train_examples=sides.train,
         eval_examples=sides.heldout,
         max_tokens=recipe.train.max_tokens,
-        callbacks=_callbacks(recipe, sides, directory, progress),
+        clock=clock,
         optimizer_cls_and_kwargs=optimizer_class(recipe),
     )
     trainer.remove_callback(PrinterCallback)  # It prints every log to stdout.
     return trainer
 
 
-def _callbacks(
-    recipe: Recipe, sides: Sides, directory: Path, progress: Progress | None
-) -> list[Any]:
-    found: list[Any] = [MetricsFile(directory / "metrics.jsonl", progress), CompleteMark()]
-    if sides.heldout:
-        found.append(EvaluateLast())
-    if "tensorboard" in recipe.train.report_to:
+def _add_callbacks(
+    trainer: PreferenceTrainer,
+    prepared: Prepared,
+    base: str,
+    directory: Path,
+    *,
+    progress: Progress | None,
+    say: Callable[[str], None],
+) -> Watch:
+    """In an order that matters: what marks a checkpoint comes behind what writes into it."""
+    writer = None
+    if "tensorboard" in prepared.recipe.train.report_to:
         from torch.utils.tensorboard import SummaryWriter
-        from transformers.integrations import TensorBoardCallback
 
         # transformers would write below the checkpoints, which go when training is done.
-        found.append(TensorBoardCallback(SummaryWriter(str(directory / "tensorboard"))))
-    return found
+        writer = SummaryWriter(str(directory / "tensorboard"))
+    watch = watch_training(prepared, trainer, base, directory, say=say, writer=writer)
+    found: list[Any] = [MetricsFile(directory / "metrics.jsonl", progress), watch, CompleteMark()]
+    if trainer.eval_dataset:
+        found.append(EvaluateLast())
+    if writer is not None:
+        from transformers.integrations import TensorBoardCallback
+
+        found.append(TensorBoardCallback(writer))
+    for callback in [*found, Laps(trainer.gauges.clock)]:
+        trainer.add_callback(callback)
+    return watch
+
+
+def _heldout(final: Mapping[str, float]) -> dict[str, float]:
+    """The last evaluation's numbers over all held-out pairs."""
+    names = {key: parse(key) for key in final}
+    return {
+        name.metric: final[key]
+        for key, name in names.items()
+        if name is not None and name.is_evaluation and name.group is None and "/" in name.metric
+    }
+
+
+def _stopped(sign: Sign | None, kept: int) -> dict[str, object]:
+    if sign is None:
+        return {}
+    return {"stopped": {"sign": sign.name, "step": sign.step, "kept_step": kept}}
 
 
 def _mean_loss(history: Sequence[Mapping[str, float]]) -> float:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from notus.loss_settings import LOSS_SETTINGS
-from notus.training.losses import PAIR_LOSSES, PairLogps, PairLosses, rewards_accuracy
+from notus.training.losses import PAIR_LOSSES, PairLogps, PairLosses
 from notus.training.vote_losses import (
     VOTE_LOSSES,
     VoteLogps,
@@ -28,20 +28,6 @@ from notus.training.vote_losses import (
     bco_shift,
     kto_shift,
 )
-
-COLUMNS = (
-    "loss",
-    "chosen_reward",
-    "rejected_reward",
-    "chosen_logps",
-    "rejected_logps",
-    "reference_chosen",
-    "reference_rejected",
-    "chosen_tokens",
-    "rejected_tokens",
-)
-"""What a row says of an example. A vote fills one side, chosen if it is desirable, and has NaN on
-the other; a demonstration fills chosen; references that nobody needs are NaN."""
 
 
 class Outcome(NamedTuple):
@@ -81,9 +67,9 @@ class Objective(ABC):
         """
         return logps.new_zeros(())
 
-    def summary(self, rows: Tensor, weights: Tensor) -> dict[str, float]:
-        """Summarise rows [P, len(COLUMNS)] of examples with weights [P]."""
-        return mean_metrics(rows, weights)
+    def says(self, loss: float) -> dict[str, float]:
+        """Give the mean loss in other words, under the names of `notus.metric_names`."""
+        return {}
 
     def at_reference(self, targets: Tensor) -> Tensor:
         """Return the [P] losses of a policy that is the reference, as it is before step 1."""
@@ -161,10 +147,9 @@ class DemonstrationObjective(Objective):
         sides = (nothing, nothing, logps, nothing, nothing, nothing, tokens, nothing)
         return Outcome(losses, _rows(losses, *sides))
 
-    def summary(self, rows: Tensor, weights: Tensor) -> dict[str, float]:
-        """As `Objective`, and the perplexity: exp of the loss."""
-        means = mean_metrics(rows, weights)
-        return means | {"perplexity": math.exp(means["loss"])}
+    def says(self, loss: float) -> dict[str, float]:
+        """As `Objective`: the perplexity, exp of the loss."""
+        return {"perplexity": math.exp(loss)}
 
 
 def make_objective(losses: Mapping[str, float], settings: Mapping[str, float]) -> Objective:
@@ -178,26 +163,6 @@ def make_objective(losses: Mapping[str, float], settings: Mapping[str, float]) -
     if LOSS_SETTINGS[name].trains_on == "votes":
         return VoteObjective(name, settings)
     return PairObjective(losses, settings)
-
-
-def mean_metrics(rows: Tensor, weights: Tensor) -> dict[str, float]:
-    """Summarise rows [P, len(COLUMNS)]: the usual metrics, without those that no row has."""
-    column = dict(zip(COLUMNS, rows.unbind(dim=1), strict=True))
-    chosen, rejected = column["chosen_reward"], column["rejected_reward"]
-    both = ~(chosen - rejected).isnan()
-    values = {
-        "rewards/chosen": chosen.nanmean(),
-        "rewards/rejected": rejected.nanmean(),
-        # Of pairs this is the mean margin; of votes, there are no margins to take the mean of.
-        "rewards/margins": chosen.nanmean() - rejected.nanmean(),
-        "rewards/accuracies": rewards_accuracy(chosen[both], rejected[both]),
-        "logps/chosen": column["chosen_logps"].nanmean(),
-        "logps/rejected": column["rejected_logps"].nanmean(),
-        "delta_logps/chosen": (column["chosen_logps"] - column["reference_chosen"]).nanmean(),
-        "delta_logps/rejected": (column["rejected_logps"] - column["reference_rejected"]).nanmean(),
-    }
-    known = {name: value.item() for name, value in values.items() if not value.isnan()}
-    return known | {"loss": ((column["loss"] * weights).sum() / weights.sum()).item()}
 
 
 def _read_by(name: str, settings: Mapping[str, float]) -> dict[str, float]:

@@ -77,17 +77,6 @@ def probe(recipe: Recipe, sample: Tables, *, trainable: int) -> Speed:
     )
 
 
-def matmul_ceiling(dtype: torch.dtype) -> float:
-    """Operations a second of a large matrix product on this CPU: the best of five."""
-    left = torch.randn(1024, 1024, generator=torch.Generator().manual_seed(0)).to(dtype)
-    spent = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        left @ left
-        spent.append(time.perf_counter() - begin)
-    return 2 * 1024**3 / min(spent)
-
-
 def _update_seconds(recipe: Recipe, trainable: int) -> float:
     """Time one update of as many weights as are trained, in one tensor."""
     weights = torch.zeros(trainable, dtype=getattr(torch, recipe.train.dtype), requires_grad=True)

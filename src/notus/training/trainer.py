@@ -6,9 +6,8 @@ one forward and backward pass whose loss is weighted by its share of the step's 
 """
 
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,25 +19,16 @@ from notus.scoring.forest import Forest
 from notus.scoring.fused import fused_loss
 from notus.scoring.logps import sequence_logps
 from notus.training.batches import Batch, Collator, LongestFirstSampler
+from notus.training.clock import Clock
+from notus.training.columns import COLUMNS
 from notus.training.examples import Example
 from notus.training.gather import num_processes, whole_step
-from notus.training.objectives import COLUMNS, Objective, Outcome
+from notus.training.gauges import Gauges
+from notus.training.objectives import Objective, Outcome
 
 # Before the first update the policy is the reference, so that every log-ratio is 0. The allowance,
 # a share of a loss above 1, is for float32 sums over two packings and for bfloat16 products.
 STEP0_TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-6, torch.bfloat16: 5e-2}
-
-
-class Rows(NamedTuple):
-    """What one step or one evaluation says of every example."""
-
-    examples: Sequence[Example]
-    values: Tensor
-    """[P, len(objectives.COLUMNS)] float64, in the order of `examples`."""
-
-
-OnRows = Callable[[str, Rows], None]
-"""Called with ("train", a step's rows) after each step, ("eval", all held-out rows)."""
 
 
 class PreferenceTrainer(Trainer):
@@ -53,7 +43,7 @@ class PreferenceTrainer(Trainer):
         train_examples: Sequence[Example],
         eval_examples: Sequence[Example],
         max_tokens: int,
-        on_rows: OnRows | None = None,
+        clock: Clock | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -66,11 +56,7 @@ class PreferenceTrainer(Trainer):
             **kwargs,
         )
         self.objective = objective
-        self.on_rows = on_rows
-        self._rows: list[Tensor] = []
-        self._weights: list[Tensor] = []
-        self._tokens = 0
-        self._since = time.perf_counter()
+        self.gauges = Gauges(model, train_examples, clock or Clock())
 
     def training_step(
         self, model: Any, inputs: Mapping[str, Any], num_items_in_batch: Any = None
@@ -89,15 +75,13 @@ class PreferenceTrainer(Trainer):
             shift = self._shift(model, batch)
             for forest, indices in zip(batch.forests, batch.indices, strict=True):
                 loss = self._loss(model, forest, batch, torch.tensor(indices), shift, rows) / weight
+                self.gauges.clock.lap("forward")
                 self.accelerator.backward(loss)
-                total += loss.detach().double().cpu()
+                total += loss.detach().double().cpu()  # Waits for the device.
+                self.gauges.clock.lap("backward")
         if self.state.global_step == 0 and self.objective.needs_reference:
             self._check_step0(rows, batch)
-        self._rows.append(rows)
-        self._weights.append(batch.weights)
-        self._tokens += batch.num_tokens
-        if self.on_rows is not None:
-            self.on_rows("train", Rows(batch.examples, rows))
+        self.gauges.step(batch, rows)
         return total.float().to(self.args.device)
 
     def prediction_step(
@@ -118,20 +102,19 @@ class PreferenceTrainer(Trainer):
         return rows[:, 0].mean(), rows, batch.weights
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the means since the last log to what the trackers get."""
-        if "loss" in logs and self._rows:
-            rows, weights = torch.cat(self._rows), torch.cat(self._weights)
-            seconds = time.perf_counter() - self._since
-            logs |= {k: v for k, v in self.objective.summary(rows, weights).items() if k != "loss"}
-            logs |= {"num_examples": len(rows), "tokens_per_second": self._tokens / seconds}
-            self._rows, self._weights, self._tokens = [], [], 0
-        self._since = time.perf_counter()
+        """Add what the gauges say to what the trackers get."""
+        if "grad_norm" in logs:
+            logs["clipped"] = float(logs["grad_norm"] > self.args.max_grad_norm)
+        if "loss" in logs:
+            logs |= self.gauges.read(self.state.global_step) | self.objective.says(logs["loss"])
+        elif "eval_loss" in logs:
+            self.gauges.clock.lap("evaluation")
+            logs |= self.gauges.seconds()
         super().log(logs, start_time)
 
     def floating_point_ops(self, inputs: Mapping[str, Any]) -> int:
-        """Count 6 operations a parameter and token (Kaplan et al. 2020, section 2.1)."""
-        batch: Batch = inputs["batch"]
-        return 6 * batch.num_tokens * sum(p.numel() for p in self.model.parameters())
+        """Count a step's operations, for transformers' own sum of them."""
+        return int(self.gauges.operations(inputs["batch"]))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LongestFirstSampler:
         lengths = [example.num_tokens for example in train_dataset or self.train_dataset]
@@ -201,10 +184,10 @@ class PreferenceTrainer(Trainer):
 
     def _evaluation_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         rows = torch.as_tensor(prediction.predictions)
-        if self.on_rows is not None:
-            self.on_rows("eval", Rows(self.eval_dataset, rows))
         weights = torch.as_tensor(prediction.label_ids)
-        return self.objective.summary(rows, weights) | {"num_examples": len(rows)}
+        loss = _mean(rows[:, 0], weights)
+        found = self.gauges.evaluation(self.eval_dataset, rows)
+        return {"loss": loss, **found, **self.objective.says(loss)}
 
 
 def _mean(values: Tensor, weights: Tensor) -> float:
