@@ -33,7 +33,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "all weights": {},
     "LoRA, dropout 0.3": {"lora": {"r": 4, "dropout": 0.3}},
 }
-CLOCK = ("tokens_per_second", "runtime", "per_second", "total_flos")
+CLOCK = ("tokens_per_second", "runtime", "per_second", "total_flos", "seconds/", "mfu", "ceiling")
 
 
 def main() -> None:
