@@ -101,6 +101,7 @@ def preflight(recipe: Recipe, out: Path, *, talk: Talk) -> "Preflight":
         feedback=feedback,
         preferences=preferences,
         base=base,
+        out=out,
         reference=reference_root(out),
         heldout=given,
         progress=talk.advance,

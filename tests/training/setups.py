@@ -6,7 +6,8 @@ from rejected; what a fault then plants is all that is wrong.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import numpy as np
 import yaml
 
 from notus.console import Talk
-from notus.pipeline import preflight
+from notus.pipeline import preflight, run
 from notus.recipe_file import load_recipe
 from notus.training.preflight import Preflight
+from notus.training.prepare import Prepared, prepare, read_tables
 from tiny import make_llama, make_tokenizer
 
 WINDOW = 512
@@ -32,6 +34,10 @@ class Setup:
     rows: list[dict[str, Any]]
     tokenizer: Any
     model: Any
+    out: Path
+    """The run's directory."""
+    cleanup: ExitStack = field(default_factory=ExitStack)
+    """What a fault has to undo."""
 
     def edit_json(self, name: str, change: Callable[[dict[str, Any]], None]) -> None:
         """Change a JSON file of the model folder."""
@@ -56,10 +62,25 @@ class Setup:
         path.write_text(yaml.safe_dump(self.recipe), "utf-8")
         return path
 
-    def check(self, *overrides: str, out: Path | None = None) -> Preflight:
+    def check(self, *overrides: str) -> Preflight:
         """What the preflight finds."""
-        recipe = load_recipe(self.write(), overrides)
-        return preflight(recipe, out or self.root / "run", talk=Talk(quiet=True))
+        return preflight(load_recipe(self.write(), overrides), self.out, talk=Talk(quiet=True))
+
+    def prepared(self, *overrides: str) -> Prepared:
+        """What a training would start from, after `check`."""
+        pairs, texts = read_tables(self.out / "feedback", self.out / "preferences")
+        return prepare(
+            load_recipe(self.write(), overrides),
+            pairs,
+            texts,
+            self.out / "base",
+            directory=self.out,
+            reference_root=self.root / ".reference",
+        )
+
+    def train(self, *overrides: str) -> None:
+        """Train up to the tuned model."""
+        run(load_recipe(self.write(), overrides), self.out, talk=Talk(quiet=True), until="train")
 
 
 def make_setup(root: Path, kind: str = "chatml", *, pairs: int = 60, **train: Any) -> Setup:
@@ -87,7 +108,7 @@ def make_setup(root: Path, kind: str = "chatml", *, pairs: int = 60, **train: An
         "train": settings | {"precision": "float32"} | train,
     }
     model = make_llama(tokenizer, window=WINDOW)
-    setup = Setup(root, recipe, make_rows(pairs), tokenizer, model)
+    setup = Setup(root, recipe, make_rows(pairs), tokenizer, model, root / "run")
     setup.save_model()
     return setup
 

@@ -6,20 +6,28 @@ from pathlib import Path
 import pytest
 from planted_faults import FAULTS
 from setups import make_setup
+from small_runs import old_name_warns
 from typer.testing import CliRunner
 
 from notus import cli
-from notus.errors import RecipeError, TrainingError
+from notus.errors import ModelError, RecipeError, TrainingError
 from notus.recipe_file import load_recipe
-from notus.training.preflight import CHECKS, source_of
+from notus.training.callbacks import COMPLETE
+from notus.training.preflight import CHECKS, require_good, source_of
 
 
+@old_name_warns
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_planted_fault_is_an_error(name: str, tmp_path: Path) -> None:
     fault = FAULTS[name]
     setup = make_setup(tmp_path, fault.kind)
     fault.plant(setup)
-    found = setup.check()
+    with setup.cleanup:
+        if not fault.rule:
+            with pytest.raises(ModelError):
+                setup.check()
+            return
+        found = setup.check()
     assert fault.rule in {f.rule for f in found.errors}, "\n".join(found.lines())
     (first, *_) = [f for f in found.errors if f.rule == fault.rule]
     assert first.source
@@ -79,6 +87,21 @@ def test_an_error_stops_the_training_and_is_written_down(tmp_path: Path) -> None
     again = CliRunner().invoke(cli.app, arguments)
     assert again.exit_code == 0, again.output
     assert "train: reused" in again.stderr
+
+
+def test_a_run_is_not_continued_under_another_reference(tmp_path: Path) -> None:
+    """What `precision: auto` does when a run is taken to another machine."""
+    setup = make_setup(tmp_path)
+    checked = setup.check()
+    one, other = (setup.prepared(f"train.precision={name}") for name in ("float32", "bfloat16"))
+    for prepared in (one, other):
+        # Nothing was trained between the two: no checkpoint.
+        require_good(checked, prepared, say=print)
+    (setup.out / "checkpoints" / "checkpoint-1").mkdir(parents=True)
+    (setup.out / "checkpoints" / "checkpoint-1" / COMPLETE).touch()
+    require_good(checked, other, say=print)
+    with pytest.raises(TrainingError, match=f"begun with {other.store.key}"):
+        require_good(checked, one, say=print)
 
 
 def test_an_unknown_check_is_refused_before_any_stage(tmp_path: Path) -> None:

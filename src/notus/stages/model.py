@@ -146,6 +146,7 @@ def preflight(
     feedback: Path,
     preferences: Path,
     base: Path,
+    out: Path,
     reference: Path,
     heldout: Given | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -156,7 +157,9 @@ def preflight(
 
     pairs, texts = read_tables(feedback, preferences)
     given = None if heldout is None else read_tables(*heldout)
-    prepared = prepare(recipe, pairs, texts, base, reference_root=reference, heldout=given)
+    prepared = prepare(
+        recipe, pairs, texts, base, directory=out, reference_root=reference, heldout=given
+    )
     return check(prepared, progress=progress)
 
 

@@ -23,10 +23,9 @@ from notus.stages.binarize import preferences
 from notus.stages.encoding import load_tokenizer
 from notus.training.batches import Batch, Collator, LongestFirstSampler
 from notus.training.examples import Example, Pair
-from notus.training.fit import objective_of
 from notus.training.forecast import Load, mean_load
 from notus.training.prepare import Tables, read_tables, tokenise
-from notus.training.sides import examples_of
+from notus.training.sides import examples_of, objective_of
 
 PACKED = 2048
 """Most examples that are packed to learn what an epoch costs; the rest is like them."""

@@ -89,3 +89,8 @@ def _four_bit(found: str, remedy: str) -> str:
         where="recipe key train.lora.load_in_4bit",
         remedy=remedy,
     )
+
+
+def num_trainable(model: Any) -> int:
+    """Count the weights that training changes."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

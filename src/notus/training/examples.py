@@ -16,6 +16,11 @@ class Example(Protocol):
     """What the trainer packs, weighs and hands to an objective."""
 
     @property
+    def prompt_id(self) -> str:
+        """The prompt that it answers."""
+        ...
+
+    @property
     def num_tokens(self) -> int:
         """Tokens of the tree, before completions share any."""
         ...

@@ -16,7 +16,7 @@ from notus.data.schema import Feedback
 from notus.metric_names import parse
 from notus.models import Model, no_bars, save
 from notus.recipe import Recipe
-from notus.training.adapters import add_lora, merge
+from notus.training.adapters import add_lora, merge, num_trainable
 from notus.training.arguments import optimizer_class, training_arguments
 from notus.training.callbacks import (
     CompleteMark,
@@ -28,10 +28,10 @@ from notus.training.callbacks import (
     remove_checkpoints,
 )
 from notus.training.clock import Clock
-from notus.training.objectives import DemonstrationObjective, Objective, make_objective
+from notus.training.objectives import Objective
 from notus.training.preflight import preflight, require_good
 from notus.training.prepare import Prepared, Tables, prepare, split_facts, write_split
-from notus.training.sides import Sides, make_sides
+from notus.training.sides import Sides, make_sides, objective_of
 from notus.training.signs import Sign
 from notus.training.trainer import PreferenceTrainer
 from notus.training.watch import Watch
@@ -73,10 +73,16 @@ def fit(
             reference (DPO: ln 2).
     """
     prepared = prepare(
-        recipe, preferences, feedback, base, reference_root=reference_root, heldout=heldout
+        recipe,
+        preferences,
+        feedback,
+        base,
+        directory=directory,
+        reference_root=reference_root,
+        heldout=heldout,
     )
     write_split(prepared, directory)
-    require_good(preflight(prepared, progress=progress), directory, say=say)
+    require_good(preflight(prepared, progress=progress), prepared, say=say)
     return _train(prepared, str(base), directory, progress, say)
 
 
@@ -93,7 +99,7 @@ def _train(
     clock.lap("reference")
     trainer = _make_trainer(prepared, objective, sides, directory, clock)
     watch = _add_callbacks(trainer, prepared, base, directory, progress=progress, say=say)
-    trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+    trainable = num_trainable(trainer.model)
     checkpoint = last_checkpoint(directory / "checkpoints")
     with no_bars():
         output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -114,13 +120,6 @@ def _train(
         "heldout": _heldout(final),
         **_stopped(watch.stopped, kept),
     }
-
-
-def objective_of(recipe: Recipe) -> Objective:
-    """Choose what the recipe asks to minimise."""
-    if recipe.train.objective == "sft":
-        return DemonstrationObjective()
-    return make_objective(recipe.train.losses, recipe.train.loss_settings)
 
 
 def _make_trainer(

@@ -16,9 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from notus.directories import write_atomically
-from notus.errors import NotusError, RecipeError, TrainingError, explain_unknown
+from notus.errors import NotusError, RecipeError, TrainingError, explain, explain_unknown
 from notus.recipe import Recipe
-from notus.training.checks import pairs, template, tokens, votes
+from notus.training.callbacks import last_checkpoint
+from notus.training.checks import (
+    leakage,
+    numbers,
+    pairs,
+    room,
+    settings,
+    template,
+    tokens,
+    votes,
+    weights,
+)
 from notus.training.checks.finding import LEVELS, Check, Finding
 from notus.training.prepare import Prepared
 
@@ -79,7 +90,8 @@ def preflight(
     seconds: dict[str, float] = {}
     for done, (name, check) in enumerate(CHECKS.items(), start=1):
         stopped = any(f.level == "error" and f.rule not in accepted for f in found)
-        if not (stopped and name in RUNS_MODEL):
+        left_out = name in OF_PAIRS and prepared.recipe.train.objective == "sft"
+        if not left_out and not (stopped and name in RUNS_MODEL):
             start = time.perf_counter()
             found += _run(name, check, prepared)
             seconds[name] = time.perf_counter() - start
@@ -89,18 +101,21 @@ def preflight(
     return Preflight(findings=found, seconds=seconds, accepted=accepted)
 
 
-def require_good(result: Preflight, directory: Path, *, say: Callable[[str], None]) -> None:
+def require_good(result: Preflight, prepared: Prepared, *, say: Callable[[str], None]) -> None:
     """Write what was found into a run's directory, and stop a training that would go wrong.
 
     Args:
         result: What the checks found.
-        directory: Where to write preflight.json.
+        prepared: The training that they looked at.
         say: Called with each warning, and with the checks whose errors are accepted.
 
     Raises:
-        TrainingError: There is an error that the recipe does not accept.
+        TrainingError: There is an error that the recipe does not accept, or a training was begun
+            here with another reference.
     """
-    content = result.as_dict()
+    directory, reference = prepared.directory, prepared.store.key
+    _require_same_reference(directory, reference)
+    content = {"reference_key": reference, **result.as_dict()}
     del content["seconds"]  # Equal runs write equal files.
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     write_atomically(directory / FILE, lambda path: path.write_text(text, encoding="utf-8"))
@@ -150,6 +165,22 @@ def source_of(check: Check) -> str:
     return sources[0].removeprefix("Source: ").removesuffix(".")
 
 
+def _require_same_reference(directory: Path, reference: str) -> None:
+    if last_checkpoint(directory / "checkpoints") is None or not (directory / FILE).is_file():
+        return
+    begun = json.loads((directory / FILE).read_text("utf-8"))["reference_key"]
+    if begun != reference:
+        raise TrainingError(
+            explain(
+                found=f"reference {reference}, and a training that was begun with {begun}",
+                expected="one reference (weights, template, type of products) for a whole run",
+                where=str(directory),
+                remedy="go on where it was begun (train.precision: auto differs between machines), "
+                "or remove this directory",
+            )
+        )
+
+
 def _run(name: str, check: Check, prepared: Prepared) -> list[Finding]:
     try:
         findings: Sequence[Finding] = list(check(prepared))
@@ -162,6 +193,10 @@ def _run(name: str, check: Check, prepared: Prepared) -> list[Finding]:
 
 
 CHECKS: dict[str, Check] = {
+    "learning_rate": settings.learning_rate,
+    "beta": settings.beta,
+    "schedule": settings.schedule,
+    "holdout": settings.holdout,
     "vocabulary": tokens.vocabulary,
     "special_tokens": tokens.special_tokens,
     "answer_ending": template.answer_ending,
@@ -176,7 +211,23 @@ CHECKS: dict[str, Check] = {
     "template_round_trip": template.template_round_trip,
     "border": tokens.border,
     "lossy": tokens.lossy,
+    "heldout_leakage": leakage.heldout_leakage,
+    "evaluation_leakage": leakage.evaluation_leakage,
+    "dropout": weights.dropout,
+    "weights": weights.weights,
+    "trainable": weights.trainable,
+    "disk": room.disk,
+    "attention": numbers.attention,
+    "likelihood": numbers.likelihood,
+    "packing": numbers.packing,
+    "reference": numbers.reference,
+    "first_loss": numbers.first_loss,
+    "memory": room.memory,
+    "longest_batch": room.longest_batch,
 }
 
-RUNS_MODEL: frozenset[str] = frozenset()
+OF_PAIRS = frozenset({"identical", "repeated", "shortcuts"})
+"""Checks that mean nothing where no side is rejected."""
+
+RUNS_MODEL = frozenset(list(CHECKS)[list(CHECKS).index("disk") :])
 """Checks that need a model whose tokens and weights are sound."""

@@ -86,6 +86,8 @@ class Prepared:
     split: Split
     store: ReferenceStore
     """Reference log-probs of this model that are known already."""
+    directory: Path
+    """Where the training is written, or would be."""
 
     @property
     def seed(self) -> int:
@@ -100,6 +102,7 @@ def prepare(
     feedback: Feedback,
     base: Path | str,
     *,
+    directory: Path,
     reference_root: Path,
     heldout: Tables | None = None,
 ) -> Prepared:
@@ -110,6 +113,7 @@ def prepare(
         preferences: A preferences table.
         feedback: The tables that its ids point into.
         base: The model to start from, which is also the reference.
+        directory: Where the training is written; nothing is written here.
         reference_root: Folder of reference log-probs, shared by runs on the same data.
         heldout: Preferences of `data.heldout`, if the recipe has it.
 
@@ -135,10 +139,9 @@ def prepare(
         preferences=preferences,
         model=model,
         precision=precision,
-        encoder=tokens.encoder,
-        encoded=tokens.encoded,
-        split=tokens.split,
+        **vars(tokens),
         store=ReferenceStore(reference_root, model, precision=precision),
+        directory=directory,
     )
 
 
@@ -176,9 +179,8 @@ def write_split(prepared: Prepared, directory: Path) -> None:
     rows += [(p.preference_id, "heldout") for p in split.heldout]
     rows += [(name, "left out") for name in split.left_out]
     schema = {"preference_id": pl.String, "split": pl.String}
-    table = pl.DataFrame(rows, schema=schema, orient="row")
-    if split.votes is not None:
-        table = _votes_table(split.votes)
+    pairs = pl.DataFrame(rows, schema=schema, orient="row")
+    table = pairs if split.votes is None else _votes_table(split.votes)
     write_frame(directory / "split.parquet", table)
 
 
@@ -280,9 +282,8 @@ def _votes_table(votes: VoteSplit) -> pl.DataFrame:
     rows = [(vote.completion_id, "train") for vote in votes.train]
     rows += [(vote.completion_id, "heldout") for vote in votes.heldout]
     rows += [(name, "left out") for name in votes.left_out]
-    table = pl.DataFrame(
-        rows, schema={"completion_id": pl.String, "split": pl.String}, orient="row"
-    )
+    schema = {"completion_id": pl.String, "split": pl.String}
+    table = pl.DataFrame(rows, schema=schema, orient="row")
     return table.select(pl.lit(None, pl.String).alias("preference_id"), "completion_id", "split")
 
 

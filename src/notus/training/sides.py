@@ -11,7 +11,12 @@ import torch
 from notus.recipe import Recipe
 from notus.training.callbacks import Progress
 from notus.training.examples import Example, Pair, Vote, demonstrations
-from notus.training.objectives import DemonstrationObjective, Objective, VoteObjective
+from notus.training.objectives import (
+    DemonstrationObjective,
+    Objective,
+    VoteObjective,
+    make_objective,
+)
 from notus.training.prepare import Prepared, Split
 from notus.training.reference import reference_logps
 from notus.training.votes import votes_of_pairs, with_mismatched
@@ -25,6 +30,13 @@ class Sides:
     heldout: list[Example]
     facts: dict[str, object]
     """For the manifest."""
+
+
+def objective_of(recipe: Recipe) -> Objective:
+    """Choose what the recipe asks to minimise."""
+    if recipe.train.objective == "sft":
+        return DemonstrationObjective()
+    return make_objective(recipe.train.losses, recipe.train.loss_settings)
 
 
 def make_sides(

@@ -109,7 +109,7 @@ def _shape(built: Any, config: Any) -> Shape:
 def _with_adapters(built: Any, shape: Shape, lora: LoraSection) -> Shape:
     from peft.tuners.lora import LoraLayer
 
-    from notus.training.adapters import add_lora
+    from notus.training.adapters import add_lora, num_trainable
 
     try:
         adapted = add_lora(built, lora, seed=0)
@@ -126,7 +126,7 @@ def _with_adapters(built: Any, shape: Shape, lora: LoraSection) -> Shape:
     return replace(
         shape,
         rank=lora.r,
-        adapters=sum(p.numel() for p in adapted.parameters() if p.requires_grad),
+        adapters=num_trainable(adapted),
         adapted=sum(layer.in_features for layer in layers) // shape.layers,
         adapted_products=len(layers) // shape.layers,
     )
