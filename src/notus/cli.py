@@ -6,6 +6,7 @@ traceback), 130 Ctrl-C.
 """
 
 import sys
+import traceback
 from importlib import metadata
 from typing import Annotated
 
@@ -13,6 +14,8 @@ import typer
 
 from notus.commands import data, feedback, model, plan, publish, review, trace
 from notus.errors import NotusError, UsageError
+from notus.launching import LaunchedFailure
+from notus.processes import is_alone, leave, report
 
 app = typer.Typer(
     name="notus", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
@@ -56,19 +59,29 @@ def main() -> None:
     """Run the command line; turn our errors into one message and an exit code."""
     try:
         app(standalone_mode=True)
+    except LaunchedFailure as error:
+        _fail(error, error.code)
     except UsageError as error:
         _fail(error, 2)
     except NotusError as error:
         _fail(error, 1)
     except SystemExit as end:
         # Ctrl-C inside a command: typer has turned it into its exit code.
-        if end.code == 130:
+        if end.code == 130 and is_alone():
             sys.stderr.write("interrupted; finished stages are kept, run the command again\n")
         raise
+    except BaseException:
+        if is_alone():
+            raise
+        traceback.print_exc()
+        leave(1)
 
 
 def _fail(error: NotusError, code: int) -> None:
-    sys.stderr.write(f"error: {error}\n")
+    if not report(str(error), code):
+        sys.stderr.write(f"error: {error}\n")
+    if not is_alone():
+        leave(code)
     raise SystemExit(code) from None
 
 

@@ -107,10 +107,13 @@ def load(
     return _checked(model, tokenizer, name)
 
 
-def save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write a model and its tokenizer as a transformers folder, weights as safetensors."""
+def save(model: Any, tokenizer: Any, folder: Path, weights: Any = None) -> None:
+    """Write a model and its tokenizer as a transformers folder, weights as safetensors.
+
+    `weights` are the model's, where it has only a part of them itself.
+    """
     with no_bars():
-        model.save_pretrained(str(folder))
+        model.save_pretrained(str(folder), state_dict=weights)
         tokenizer.save_pretrained(str(folder))
 
 

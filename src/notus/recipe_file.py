@@ -59,7 +59,9 @@ def resolve_paths(recipe: Recipe, folder: Path) -> Recipe:
     binarize = recipe.binarize.model_copy(update={"against": against})
     template = absolute(recipe.model.chat_template)
     model = recipe.model.model_copy(update={"chat_template": template})
+    train = recipe.train.model_copy(update={"deepspeed": absolute(recipe.train.deepspeed)})
     sections = {"model": model, "data": data, "binarize": binarize, "evaluate": evaluate}
+    sections["train"] = train
     return recipe.model_copy(update=sections)
 
 

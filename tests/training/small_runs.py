@@ -139,6 +139,7 @@ def make_trainer(
     beta: float = 0.1,
     eval_examples: Sequence[Any] = (),
     objective: Objective | None = None,
+    sharded: bool = False,
     **arguments: Any,
 ) -> PreferenceTrainer:
     """A trainer with an objective, or with plain DPO at `beta`."""
@@ -160,6 +161,7 @@ def make_trainer(
         train_examples=pairs,
         eval_examples=eval_examples,
         max_tokens=max_tokens,
+        sharded=sharded,
     )
 
 

@@ -25,7 +25,7 @@ from small_runs import (
 
 from notus.errors import MissingExtraError, ModelError
 from notus.models import load
-from notus.recipe import LoraSection, TrainSection
+from notus.train_section import LoraSection, TrainSection
 from notus.training.adapters import add_lora, quantization_of
 
 pytestmark = old_name_warns

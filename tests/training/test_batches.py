@@ -171,9 +171,9 @@ def test_packing_keeps_every_pair_with_its_tokens(order: list[int], max_tokens: 
     assert batch.targets.tolist() == [list(p.targets) for p in pairs]
     assert inputs["weights"].tolist() == batch.weights.tolist() == [1.0] * 9
     assert list(batch.examples) == pairs
-    assert sorted(i for indices in batch.indices for i in indices) == list(range(9))
-    assert batch.num_tokens == sum(forest.input_ids.numel() for forest in batch.forests)
-    for forest, indices in zip(batch.forests, batch.indices, strict=True):
+    assert sorted(i for indices in batch.share.trees for i in indices) == list(range(9))
+    assert batch.num_tokens == sum(forest.input_ids.numel() for forest in batch.share.forests)
+    for forest, indices in zip(batch.share.forests, batch.share.trees, strict=True):
         assert forest.num_sequences == 2 * len(indices)
         assert forest.input_ids.numel() <= max_tokens or len(indices) == 1
         completions = [ids for i in indices for ids in (pairs[i].chosen_ids, pairs[i].rejected_ids)]

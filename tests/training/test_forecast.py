@@ -15,10 +15,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from notus.architectures import ARCHITECTURES
-from notus.recipe import LoraSection, ModelSection
+from notus.recipe import ModelSection
 from notus.scoring.attention import use_tree_attention
 from notus.scoring.forest import Forest, pack
 from notus.scoring.logps import sequence_logps
+from notus.train_section import LoraSection
 from notus.training.adapters import add_lora
 from notus.training.forecast import (
     Load,

@@ -30,6 +30,7 @@ from torch import Tensor
 from notus.errors import DataError, TrainingError
 from notus.loss_settings import LOSS_SETTINGS
 from notus.scoring.score import padded_token_logps
+from notus.training.batches import Collator
 from notus.training.columns import COLUMNS
 from notus.training.examples import Demonstration, Pair, Vote, demonstrations
 from notus.training.monitor import summary
@@ -381,20 +382,20 @@ def test_mismatched_completions_are_others_drawn_by_content() -> None:
 
 
 def half_a_step(rank: int, folder: Path) -> None:
-    """One of two processes: its gradient of the examples that it has, averaged as DDP would."""
+    """One of two processes: the gradient of its share of the step, added up as DDP would."""
     import torch.distributed as dist
 
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     for name in TOGETHER:
         objective, examples, _ = CASES[name]
         trainer = make_trainer(exact_llama(), examples, objective=objective, max_tokens=60)
-        # 5 examples and the rest: nothing may lean on equal halves.
-        loss, found = step(trainer, examples[:5] if rank == 0 else examples[5:])
-        values = {"loss": torch.tensor(loss, dtype=torch.float64), **found}
-        for value in values.values():
+        trainer.data_collator = Collator(max_tokens=60, rank=rank, size=2)
+        loss, found = step(trainer, examples)
+        for value in found.values():
             dist.all_reduce(value)
         if rank == 0:
-            torch.save({key: value / 2 for key, value in values.items()}, folder / f"{name}.pt")
+            whole = {"loss": torch.tensor(loss, dtype=torch.float64)}
+            torch.save(whole | found, folder / f"{name}.pt")
     dist.destroy_process_group()
 
 

@@ -9,6 +9,7 @@ import typer
 from notus import settings
 from notus.commands.options import (
     Json,
+    Launch,
     Model,
     Out,
     RecipeFile,
@@ -40,14 +41,26 @@ def preflight(recipe: RecipeFile, out: RunOut = None, set: Set = None, json: Jso
         raise typer.Exit(1)
 
 
-def train(recipe: RecipeFile, out: RunOut = None, set: Set = None, json: Json = False) -> None:
+def train(
+    recipe: RecipeFile,
+    out: RunOut = None,
+    launch: Launch = None,
+    set: Set = None,
+    json: Json = False,
+) -> None:
     """Run a recipe up to the tuned model (RUN/training/model), its report and its card."""
-    _run(recipe, out, set, until="train", json=json)
+    _run(recipe, out, launch, set, until="train", json=json)
 
 
-def run(recipe: RecipeFile, out: RunOut = None, set: Set = None, json: Json = False) -> None:
+def run(
+    recipe: RecipeFile,
+    out: RunOut = None,
+    launch: Launch = None,
+    set: Set = None,
+    json: Json = False,
+) -> None:
     """Run a whole recipe, from raw feedback to report.html and MODEL_CARD.md; resumable."""
-    _run(recipe, out, set, until="card", json=json)
+    _run(recipe, out, launch, set, until="card", json=json)
 
 
 def evaluate(
@@ -105,10 +118,28 @@ def card(run: RunDir, json: Json = False) -> None:
 
 
 def _run(
-    recipe: Path, out: Path | None, overrides: list[str] | None, *, until: str, json: bool
+    recipe: Path,
+    out: Path | None,
+    launch: int | None,
+    overrides: list[str] | None,
+    *,
+    until: str,
+    json: bool,
 ) -> None:
+    from notus.launching import is_launched, start
     from notus.pipeline import run
+    from notus.processes import end_with_launcher, give, place, take
+    from notus.stages.model import take_part
 
     loaded = load_recipe(recipe, overrides or [])
-    done = run(loaded, out or Path("runs") / loaded.name, talk=Talk(), until=until)
-    print_facts(done.as_dict(), json=json)
+    if launch is not None and not is_launched(launch):
+        start(launch, sys.argv[1:])
+        return
+    if place().size > 1:
+        end_with_launcher()
+    if place().is_first:
+        done = run(loaded, out or Path("runs") / loaded.name, talk=Talk(), until=until)
+        give(None)
+        print_facts(done.as_dict(), json=json)
+    elif (task := take()) is not None:
+        take_part(task)

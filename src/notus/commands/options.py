@@ -30,6 +30,10 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a setting: a.b=value, read as YAML. May be repeated."),
 ]
+Launch = Annotated[
+    int | None,
+    typer.Option(min=1, help="Train in so many processes of this machine, a GPU each if it has."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 

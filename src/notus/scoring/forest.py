@@ -180,10 +180,26 @@ def pack(trees: Sequence[TokenTree], max_tokens: int) -> list[Forest]:
         trees: The trees; sequences are counted through them in this order.
         max_tokens: Most inputs in a row; a tree that has more gets a row of its own.
     """
-    sizes = np.array([tree.num_inputs for tree in trees], dtype=np.int64)
-    room = np.empty(len(trees), dtype=np.int64)
+    rows = first_fit([tree.num_inputs for tree in trees], max_tokens)
+    first = [0, *accumulate(tree.num_sequences for tree in trees)]
+    return [
+        Forest.from_trees(
+            [TokenTree.merge([trees[i] for i in row])],
+            np.concatenate([np.arange(first[i], first[i + 1]) for i in row]),
+        )
+        for row in rows
+    ]
+
+
+def first_fit(sizes: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """Put items into rows of at most `max_tokens`, longest first, each where it first fits.
+
+    Returns:
+        The items' indices, row by row.
+    """
+    room = np.empty(len(sizes), dtype=np.int64)
     rows: list[list[int]] = []
-    for i in np.argsort(-sizes, kind="stable").tolist():
+    for i in np.argsort(-np.asarray(sizes, dtype=np.int64), kind="stable").tolist():
         fits = room[: len(rows)] >= sizes[i]
         if fits.any():
             r = int(fits.argmax())
@@ -193,11 +209,4 @@ def pack(trees: Sequence[TokenTree], max_tokens: int) -> list[Forest]:
             room[r] = max_tokens
         rows[r].append(i)
         room[r] -= sizes[i]
-    first = [0, *accumulate(tree.num_sequences for tree in trees)]
-    return [
-        Forest.from_trees(
-            [TokenTree.merge([trees[i] for i in row])],
-            np.concatenate([np.arange(first[i], first[i + 1]) for i in row]),
-        )
-        for row in rows
-    ]
+    return rows

@@ -78,13 +78,13 @@ def fused_loss(
             units of something that depends on the unit's own log-probs alone.
         unit_size: Sequences of a unit: unit u has u * unit_size and those behind it.
     """
-    weight = linear_head(model)
     num_units = forest.num_sequences // unit_size
-    if weight is None:
+    if linear_head(model) is None:
         everything = torch.arange(num_units)
         return loss_of(sequence_logps(model, forest), everything)
-    _, hidden = predicting_states(model, forest)
-    args = (hidden, as_autocast(weight), forest, loss_of, unit_size)
+    # The head's weight is read after the forward: that is when a sharded model has it whole.
+    head, hidden = predicting_states(model, forest)
+    args = (hidden, as_autocast(head.weight), forest, loss_of, unit_size)
     return cast(Tensor, _FusedHead.apply(*args))  # type: ignore[no-untyped-call]
 
 

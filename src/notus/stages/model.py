@@ -12,6 +12,7 @@ import polars as pl
 
 from notus.data.schema import Feedback
 from notus.names import model_digest, short_name
+from notus.processes import give
 from notus.recipe import EvaluateSection, Recipe
 from notus.stages.files import write_json
 from notus.store import StageResult, read_feedback, read_table, run_stage, write_frame
@@ -101,23 +102,25 @@ def train(
     progress: Callable[[str, int, int], None] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> StageResult:
-    """Train on preferences: model/, metrics.jsonl, split.parquet, dropped.parquet."""
+    """Train on preferences: model/, metrics.jsonl, split.parquet, dropped.parquet.
+
+    Processes that were started together train together: this one, the first, tells the others.
+    """
 
     def build(directory: Path) -> Mapping[str, object]:
-        from notus.training.fit import fit
-        from notus.training.prepare import read_tables
-
-        return fit(
-            recipe,
-            read_table(preferences, "preferences").collect(),
-            read_feedback(feedback),
-            base,
-            directory,
-            reference_root=reference,
-            heldout=None if heldout is None else read_tables(*heldout),
-            progress=progress,
-            say=say,
-        )
+        places = {
+            "preferences": preferences,
+            "feedback": feedback,
+            "base": base,
+            "directory": directory,
+            "reference": reference,
+        }
+        if heldout is not None:
+            places |= heldout.inputs
+        task = {name: str(path.absolute()) for name, path in places.items()}
+        task["recipe"] = recipe.model_dump_json()
+        give(task)
+        return take_part(task, progress, say)
 
     inputs = {"feedback": feedback, "preferences": preferences, "base": base}
     return run_stage(
@@ -128,6 +131,30 @@ def train(
         build=build,
         resumable=True,
         determinism="machine",
+    )
+
+
+def take_part(
+    task: Mapping[str, str],
+    progress: Callable[[str, int, int], None] | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Mapping[str, object]:
+    """Do one process's part of the training that the first process has described."""
+    from notus.training.fit import fit
+    from notus.training.prepare import read_tables
+
+    path = {name: Path(value) for name, value in task.items() if name != "recipe"}
+    heldout = [path[name] for name in ("heldout feedback", "heldout preferences") if name in path]
+    return fit(
+        Recipe.model_validate_json(task["recipe"]),
+        read_table(path["preferences"], "preferences").collect(),
+        read_feedback(path["feedback"]),
+        path["base"],
+        path["directory"],
+        reference_root=path["reference"],
+        heldout=None if not heldout else read_tables(*heldout),
+        progress=progress,
+        say=say,
     )
 
 

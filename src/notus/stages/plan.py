@@ -12,9 +12,10 @@ from typing import Any
 from notus.errors import UsageError, explain_unknown
 from notus.hardware import GIB, Machine
 from notus.loss_settings import LOSS_SETTINGS
-from notus.recipe import LoraSection, Recipe
+from notus.recipe import Recipe
 from notus.stages.durations import seconds
 from notus.stages.workload import Workload, passes, steps_of, workload
+from notus.train_section import LoraSection
 from notus.training.forecast import (
     SHARDINGS,
     Load,

@@ -193,16 +193,16 @@ def _pack(recipe: Recipe, examples: Sequence[Example], processes: int) -> _Packe
     size = max(1, recipe.train.pairs_per_step // processes)
     starts = range(0, len(examples), size)
     batches: list[Batch] = [collate(examples[i : i + size])["batch"] for i in starts]
-    forests = [forest for batch in batches for forest in batch.forests]
+    forests = [forest for batch in batches for forest in batch.share.forests]
     load, shift = _load(forests), NOTHING
     if kind_of(recipe) == "votes":
         own = objective_of(recipe).shifted_by == "own"
-        shift = load if own else _load([f for batch in batches for f in batch.mismatched])
+        shift = load if own else _load([f for batch in batches for f in batch.mismatched.forests])
     return _Packed(
         load=load,
         shift=shift,
         longest=max(forest.input_ids.numel() for forest in forests),
-        micro_batches=max(len(batch.forests) for batch in batches),
+        micro_batches=max(len(batch.share.forests) for batch in batches),
     )
 
 

@@ -12,7 +12,7 @@ import torch
 
 from notus.errors import MissingExtraError, ModelError, explain
 from notus.models import load
-from notus.recipe import LoraSection, TrainSection
+from notus.train_section import LoraSection, TrainSection
 
 
 def quantization_of(train: TrainSection) -> Any:
@@ -65,7 +65,9 @@ def add_lora(model: Any, settings: LoraSection, *, seed: int) -> Any:
     return adapted
 
 
-def merge(policy: Any, base: str, adapter: Path, train: TrainSection) -> Any:
+def merge(
+    policy: Any, base: str, adapter: Path, train: TrainSection, *, in_parts: bool = False
+) -> Any:
     """Add an adapter's update to the weights that it was trained on.
 
     Args:
@@ -73,8 +75,9 @@ def merge(policy: Any, base: str, adapter: Path, train: TrainSection) -> Any:
         base: Where its base model was loaded from.
         adapter: The saved adapter.
         train: The recipe's section.
+        in_parts: Whether the policy's weights are spread over processes; this one loads them all.
     """
-    if quantization_of(train) is None:
+    if quantization_of(train) is None and not in_parts:
         return policy.merge_and_unload()
     from peft import PeftModel
 

@@ -18,11 +18,10 @@ def training_arguments(prepared: Prepared, directory: Path) -> TrainingArguments
         directory: The stage's directory; checkpoints go below it.
     """
     train, heldout = prepared.recipe.train, bool(prepared.split.heldout)
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(directory / "checkpoints"),
         per_device_train_batch_size=train.pairs_per_step,
         per_device_eval_batch_size=train.pairs_per_step,
-        gradient_accumulation_steps=1,
         num_train_epochs=train.epochs,
         max_steps=train.max_steps or -1,
         learning_rate=train.learning_rate,
@@ -45,11 +44,17 @@ def training_arguments(prepared: Prepared, directory: Path) -> TrainingArguments
         logging_nan_inf_filter=False,
         report_to=[name for name in train.report_to if name != "tensorboard"] or "none",
         remove_unused_columns=False,
-        dataloader_drop_last=False,
         seed=prepared.seed,
         data_seed=prepared.seed,
         disable_tqdm=True,
+        ddp_find_unused_parameters=False,
+        ddp_timeout=int(train.timeout),
+        deepspeed=None if train.deepspeed is None else str(train.deepspeed),
     )
+    # One process drives one GPU. Where more are visible, transformers would copy the model to all
+    # of them in every pass, and multiply the batch.
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments
 
 
 def optimizer_class(recipe: Recipe) -> tuple[type[torch.optim.Optimizer], dict[str, float]] | None:

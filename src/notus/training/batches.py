@@ -18,8 +18,9 @@ from torch.utils.data import Sampler
 
 from notus.chat_template import Encoder, encode_pairs
 from notus.data.schema import DROPPED, Feedback
-from notus.scoring.forest import Forest, pack
+from notus.scoring.tree import TokenTree
 from notus.training.examples import Example, Pair
+from notus.training.shares import Share, take_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,17 +41,19 @@ class Batch:
     """The examples of one optimiser step, packed."""
 
     examples: Sequence[Example]
-    forests: list[Forest]
-    indices: list[list[int]]
-    """For each forest the indices (in the batch) of its examples, in the order of its sequences."""
-    mismatched: list[Forest]
-    """The examples' mismatched completions, one sequence each."""
+    share: Share
+    """This process's share of the examples."""
+    mismatched: Share
+    """Its share of the examples' mismatched completions, one sequence each."""
     targets: Tensor
     """[P, n] float64: the constants of each example's loss."""
     weights: Tensor
     """[P] float64: each example's weight."""
-    num_tokens: int
-    """Tokens that the model will see."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that this process's model will see."""
+        return self.share.num_tokens + self.mismatched.num_tokens
 
 
 def encode_preferences(
@@ -122,31 +125,29 @@ def draw_ids(ids: Sequence[str], count: int | None, *, seed: int) -> frozenset[s
 class Collator:
     """Packs examples into a batch; a collate function for a DataLoader."""
 
-    def __init__(self, *, max_tokens: int) -> None:
+    def __init__(self, *, max_tokens: int, rank: int = 0, size: int = 1) -> None:
         self.max_tokens = max_tokens
+        self.rank = rank
+        self.size = size
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
-        """Pack examples into forests of at most `max_tokens`, and stack their constants.
+        """Pack one process's share into forests of at most `max_tokens`; stack all constants.
 
         The weights stand beside the batch, too: transformers counts examples by a tensor.
         """
-        trees = [example.tree for example in examples]
-        forests = pack(trees, self.max_tokens)
-        width = trees[0].num_sequences
-        others = [tree for tree in (e.mismatched for e in examples) if tree is not None]
-        mismatched = pack(others, self.max_tokens)
+        mismatched = [tree for tree in (e.mismatched for e in examples) if tree is not None]
         weights = torch.tensor([example.weight for example in examples], dtype=torch.float64)
         batch = Batch(
             examples=examples,
-            forests=forests,
-            # Equally many sequences an example, counted through in their order.
-            indices=[(forest.sequence_index[::width] // width).tolist() for forest in forests],
-            mismatched=mismatched,
+            share=self._share([example.tree for example in examples]),
+            mismatched=self._share(mismatched),
             targets=torch.tensor([example.targets for example in examples], dtype=torch.float64),
             weights=weights,
-            num_tokens=sum(forest.input_ids.numel() for forest in [*forests, *mismatched]),
         )
         return {"batch": batch, "weights": weights}
+
+    def _share(self, trees: Sequence[TokenTree]) -> Share:
+        return take_share(trees, self.max_tokens, rank=self.rank, size=self.size)
 
 
 class LongestFirstSampler(Sampler[int]):

@@ -8,8 +8,9 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from notus.directories import write_atomically
+from notus.directories import sync_tree, write_atomically
 from notus.training.clock import Clock
+from notus.training.group import wait_for_all
 
 COMPLETE = "complete"
 """Name of the file that ends a checkpoint: without it the checkpoint is not believed."""
@@ -130,9 +131,11 @@ class CompleteMark(TrainerCallback):
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Mark the checkpoint as complete."""
+        """Mark the checkpoint as complete, once it is on the disk."""
+        wait_for_all()  # Each process writes the state of its own random numbers.
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        if state.global_step < state.max_steps:
+        if state.is_world_process_zero and state.global_step < state.max_steps:
+            sync_tree(folder)
             (folder / COMPLETE).touch()
 
 

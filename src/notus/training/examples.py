@@ -21,6 +21,11 @@ class Example(Protocol):
         ...
 
     @property
+    def name(self) -> str:
+        """The id by which people find it."""
+        ...
+
+    @property
     def num_tokens(self) -> int:
         """Tokens of the tree, before completions share any."""
         ...
@@ -70,6 +75,11 @@ class Pair:
     rejected_cut: int = 0
     weight: float = 1.0
     """Share of the step's loss."""
+
+    @property
+    def name(self) -> str:
+        """The id by which people find it."""
+        return self.preference_id
 
     @property
     def num_tokens(self) -> int:
@@ -125,6 +135,11 @@ class Vote:
     """Share of the step's loss."""
 
     @property
+    def name(self) -> str:
+        """The id by which people find it."""
+        return self.prompt_id
+
+    @property
     def num_tokens(self) -> int:
         """Tokens that are trained on or read for it."""
         return len(self.prompt_ids) + len(self.completion_ids)
@@ -169,6 +184,11 @@ class Demonstration:
     """What chose the completion."""
     prompt_ids: list[int]
     completion_ids: list[int]
+
+    @property
+    def name(self) -> str:
+        """The id by which people find it."""
+        return self.prompt_id
 
     @property
     def num_tokens(self) -> int:

@@ -14,7 +14,8 @@ from transformers import PrinterCallback
 
 from notus.data.schema import Feedback
 from notus.metric_names import parse
-from notus.models import Model, no_bars, save
+from notus.models import no_bars, save
+from notus.processes import Place
 from notus.recipe import Recipe
 from notus.training.adapters import add_lora, merge, num_trainable
 from notus.training.arguments import optimizer_class, training_arguments
@@ -28,6 +29,8 @@ from notus.training.callbacks import (
     remove_checkpoints,
 )
 from notus.training.clock import Clock
+from notus.training.group import from_first, process_group
+from notus.training.guards import check_processes, check_resume, checkpoints_written
 from notus.training.objectives import Objective
 from notus.training.preflight import preflight, require_good
 from notus.training.prepare import Prepared, Tables, prepare, split_facts, write_split
@@ -70,26 +73,31 @@ def fit(
         DataError: No pair is left to train on.
         ModelError: The recipe's lengths exceed the model's window.
         TrainingError: The preflight found an error, or the loss of step 0 is not that of the
-            reference (DPO: ln 2).
+            reference (DPO: ln 2), or a loss or a gradient is not finite.
+        StageError: A checkpoint cannot be written, or another process is gone.
     """
-    prepared = prepare(
-        recipe,
-        preferences,
-        feedback,
-        base,
-        directory=directory,
-        reference_root=reference_root,
-        heldout=heldout,
-    )
-    write_split(prepared, directory)
-    require_good(preflight(prepared, progress=progress), prepared, say=say)
-    return _train(prepared, str(base), directory, progress, say)
+    with process_group(timeout=recipe.train.timeout) as here:
+        prepared = prepare(
+            recipe,
+            preferences,
+            feedback,
+            base,
+            directory=directory,
+            reference_root=reference_root,
+            heldout=heldout,
+        )
+        if here.is_first:
+            write_split(prepared, directory)
+            require_good(preflight(prepared, progress=progress), prepared, say=say)
+        with checkpoints_written(directory / "checkpoints"):
+            return _train(prepared, str(base), directory, here, progress, say)
 
 
 def _train(
     prepared: Prepared,
     base: str,
     directory: Path,
+    here: Place,
     progress: Progress | None,
     say: Callable[[str], None],
 ) -> Mapping[str, object]:
@@ -97,10 +105,13 @@ def _train(
     clock = Clock()
     sides = make_sides(prepared, objective, progress=progress, say=say)
     clock.lap("reference")
-    trainer = _make_trainer(prepared, objective, sides, directory, clock)
+    trainer = _make_trainer(prepared, objective, sides, directory, here, clock)
     watch = _add_callbacks(trainer, prepared, base, directory, progress=progress, say=say)
     trainable = num_trainable(trainer.model)
-    checkpoint = last_checkpoint(directory / "checkpoints")
+    folder = directory / "checkpoints"
+    checkpoint = from_first(last_checkpoint(folder) if here.is_first else None)
+    lora = prepared.recipe.train.lora
+    check_resume(checkpoint, here, dropout=lora.dropout if lora else 0.0)
     with no_bars():
         output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     kept = output.global_step
@@ -109,10 +120,11 @@ def _train(
         say(f"stopped at step {watch.stopped.step}; the model is that of step {kept}")
     history = [row for row in trainer.state.log_history if row["step"] <= kept]
     final: Mapping[str, float] = [{}, *(row for row in history if "eval_loss" in row)][-1]
-    _save(trainer.model, prepared.model, prepared.recipe, directory)
+    _save(trainer, prepared, directory)
     return {
         **split_facts(prepared),
         **sides.facts,
+        "processes": here.size,
         "steps": output.global_step,
         "train_loss": _mean_loss(history),
         "precision": prepared.precision,
@@ -127,10 +139,12 @@ def _make_trainer(
     objective: Objective,
     sides: Sides,
     directory: Path,
+    here: Place,
     clock: Clock,
 ) -> PreferenceTrainer:
     recipe = prepared.recipe
     arguments = training_arguments(prepared, directory)
+    check_processes(here, seen=arguments.world_size, pairs_per_step=recipe.train.pairs_per_step)
     policy = prepared.model.model
     if recipe.train.lora is not None:
         policy = add_lora(policy, recipe.train.lora, seed=prepared.seed)
@@ -138,6 +152,7 @@ def _make_trainer(
         policy,
         arguments,
         objective=objective,
+        sharded=recipe.train.sharding == "fsdp" and here.size > 1,
         train_examples=sides.train,
         eval_examples=sides.heldout,
         max_tokens=recipe.train.max_tokens,
@@ -157,15 +172,19 @@ def _add_callbacks(
     progress: Progress | None,
     say: Callable[[str], None],
 ) -> Watch:
-    """In an order that matters: what marks a checkpoint comes behind what writes into it."""
-    writer = None
-    if "tensorboard" in prepared.recipe.train.report_to:
+    """In an order that matters: what marks a checkpoint comes behind what writes into it.
+
+    The first process writes; what changes the course of the training is the same in all.
+    """
+    writer, is_first = None, trainer.is_world_process_zero()
+    if is_first and "tensorboard" in prepared.recipe.train.report_to:
         from torch.utils.tensorboard import SummaryWriter
 
         # transformers would write below the checkpoints, which go when training is done.
         writer = SummaryWriter(str(directory / "tensorboard"))
     watch = watch_training(prepared, trainer, base, directory, say=say, writer=writer)
-    found: list[Any] = [MetricsFile(directory / "metrics.jsonl", progress), watch, CompleteMark()]
+    found: list[Any] = [MetricsFile(directory / "metrics.jsonl", progress)] if is_first else []
+    found += [watch, CompleteMark()]
     if trainer.eval_dataset:
         found.append(EvaluateLast())
     if writer is not None:
@@ -199,10 +218,16 @@ def _mean_loss(history: Sequence[Mapping[str, float]]) -> float:
     return sum(losses) / len(losses)
 
 
-def _save(policy: Any, model: Model, recipe: Recipe, directory: Path) -> None:
+def _save(trainer: PreferenceTrainer, prepared: Prepared, directory: Path) -> None:
     """Write the tuned model; a LoRA run writes its adapter too, and the merged model."""
-    if recipe.train.lora is not None:
-        save(policy, model.tokenizer, directory / "adapter")
-        policy = merge(policy, model.name, directory / "adapter", recipe.train)
-    save(policy, model.tokenizer, directory / "model")
+    weights = trainer.whole_weights()
+    if not trainer.is_world_process_zero():
+        return
+    policy, tokenizer, train = trainer.model, prepared.model.tokenizer, prepared.recipe.train
+    if train.lora is not None:
+        base, adapter = prepared.model.name, directory / "adapter"
+        save(policy, tokenizer, adapter, weights)
+        policy = merge(policy, base, adapter, train, in_parts=weights is not None)
+        weights = None
+    save(policy, tokenizer, directory / "model", weights)
     remove_checkpoints(directory / "checkpoints")

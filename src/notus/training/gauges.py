@@ -20,7 +20,7 @@ from notus.training.clock import STEP_PARTS, Clock
 from notus.training.columns import COLUMNS
 from notus.training.examples import Example
 from notus.training.flops import count_flops, forest_flops, matmul_ceiling
-from notus.training.gather import whole_step
+from notus.training.group import group_place, summed
 from notus.training.monitor import OTHERS, Array, by_group, group_names, summary
 
 KINDS = ("source", "strategy")
@@ -50,20 +50,25 @@ class Gauges:
         self.ceiling = matmul_ceiling(device, dtype)
 
     def operations(self, batch: Batch) -> float:
-        """Model FLOPs of a step."""
+        """Model FLOPs of a step, of this process's share."""
         # What a loss only reads (KTO's drift) is not trained on: the forward third.
-        read = forest_flops(self._flops, batch.mismatched) / 3
-        return forest_flops(self._flops, batch.forests) + read
+        read = forest_flops(self._flops, batch.mismatched.forests) / 3
+        return forest_flops(self._flops, batch.share.forests) + read
 
     def step(self, batch: Batch, rows: torch.Tensor) -> None:
-        """Take in one training step: its rows [P, 9], in the order of the batch's examples."""
+        """Take in one training step: its rows [P, 9], in the order of the batch's examples.
+
+        Every process calls it, with the rows of the whole step.
+        """
         self._recent.append(self._coded(batch.examples, rows))
-        self._tokens += batch.num_tokens
-        self._operations += self.operations(batch)
+        cost = torch.tensor([batch.num_tokens, self.operations(batch)], dtype=torch.float64)
+        tokens, operations = summed(cost).tolist()
+        self._tokens += int(tokens)
+        self._operations += operations
 
     def read(self, step: int) -> dict[str, float]:
-        """Numbers of the steps since the last reading; every process calls it."""
-        rows = whole_step(torch.from_numpy(np.concatenate(self._recent))).numpy()
+        """Numbers of the steps since the last reading."""
+        rows = np.concatenate(self._recent)
         found = summary(rows[:, : len(COLUMNS)])
         self._window = np.concatenate([self._window, rows])
         if step % GROUP_STEPS == 0:
@@ -73,7 +78,7 @@ class Gauges:
         spent = sum(seconds.get(part, 0.0) for part in STEP_PARTS)
         found["tokens_per_second"] = self._tokens / spent
         if self.ceiling is not None:
-            found["mfu"] = self._operations / spent / self.ceiling
+            found["mfu"] = self._operations / spent / self.ceiling / group_place().size
             found["ceiling"] = self.ceiling
         self._recent, self._tokens, self._operations = [], 0, 0.0
         return found | _named(seconds)

@@ -20,6 +20,7 @@ from notus.models import Model, weights_digest
 from notus.scoring.score import score
 from notus.store import write_frame
 from notus.training.examples import completion_tree
+from notus.training.group import group_place, wait_for_all
 
 TREES_PER_SHARD = 128
 
@@ -45,8 +46,12 @@ class ReferenceStore:
         parts += [template_digest(model.tokenizer), precision]
         self.key = hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
         self.directory = root / self.key
-        shards = sorted(self.directory.glob("*.parquet"))
         self._logps: dict[str, float] = {}
+        self.read()
+
+    def read(self) -> None:
+        """Take in what is on the disk, whichever process wrote it."""
+        shards = sorted(self.directory.glob("*.parquet"))
         if shards:
             table = pl.concat([pl.read_parquet(path) for path in shards])
             self._logps = dict(zip(table["tokens"], table["logp"], strict=True))
@@ -83,6 +88,9 @@ def reference_logps(
 ) -> References:
     """Log-probs of completions under the reference, from the store where it has them.
 
+    Of what is missing each process of a group scores a part, and all read it from the store: a
+    log-prob is the same number in all of them.
+
     Args:
         store: Where they are kept.
         model: The reference model.
@@ -90,6 +98,9 @@ def reference_logps(
         max_tokens: Most tokens in one forward pass.
         progress: Called with (prompts scored so far, prompts to score) after each shard.
     """
+    here = group_place()
+    wait_for_all()  # The first may have written some, which all then know.
+    store.read()
     keys = [[tokens_digest(prompt, c) for c in completions] for prompt, completions in groups]
     missing: dict[tuple[int, ...], dict[str, Sequence[int]]] = {}
     for (prompt, completions), row in zip(groups, keys, strict=True):
@@ -100,7 +111,7 @@ def reference_logps(
     num_computed = sum(map(len, missing.values()))
     num_reused = len({key for row in keys for key in row}) - num_computed
     todo = list(missing.items())
-    for start in range(0, len(todo), TREES_PER_SHARD):
+    for start in range(here.rank * TREES_PER_SHARD, len(todo), here.size * TREES_PER_SHARD):
         chunk = todo[start : start + TREES_PER_SHARD]
         trees = [
             completion_tree(list(prompt), [list(ids) for ids in rows.values()])
@@ -112,6 +123,8 @@ def reference_logps(
         store.add(list(values))
         if progress is not None:
             progress(start + len(chunk), len(todo))
+    wait_for_all()
+    store.read()
     return References([[store[key] for key in row] for row in keys], num_reused, num_computed)
 
 

@@ -17,7 +17,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from notus.architectures import ARCHITECTURES, Architecture, architecture_of
 from notus.errors import ModelError, explain
 from notus.models import locate, no_bars
-from notus.recipe import LoraSection, ModelSection
+from notus.recipe import ModelSection
+from notus.train_section import LoraSection
 from notus.training.forecast import Shape
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import EvalPrediction, Trainer, TrainingArguments
+from transformers import TrainingArguments
+from transformers.trainer_utils import EvalLoopOutput
 
 from notus.errors import TrainingError, explain
 from notus.scoring.attention import evaluation_mode, use_tree_attention
@@ -21,9 +22,11 @@ from notus.scoring.logps import sequence_logps
 from notus.training.batches import Batch, Collator, LongestFirstSampler
 from notus.training.clock import Clock
 from notus.training.columns import COLUMNS
+from notus.training.distributed import DistributedTrainer
 from notus.training.examples import Example
-from notus.training.gather import num_processes, whole_step
 from notus.training.gauges import Gauges
+from notus.training.group import summed
+from notus.training.guards import check_losses, check_norm
 from notus.training.objectives import Objective, Outcome
 
 # Before the first update the policy is the reference, so that every log-ratio is 0. The allowance,
@@ -31,7 +34,7 @@ from notus.training.objectives import Objective, Outcome
 STEP0_TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-6, torch.bfloat16: 5e-2}
 
 
-class PreferenceTrainer(Trainer):
+class PreferenceTrainer(DistributedTrainer):
     """Trains a policy on examples with stored reference log-probs."""
 
     def __init__(
@@ -51,11 +54,13 @@ class PreferenceTrainer(Trainer):
             args=args,
             train_dataset=list(train_examples),
             eval_dataset=list(eval_examples),
-            data_collator=Collator(max_tokens=max_tokens),
-            compute_metrics=self._evaluation_metrics,
+            data_collator=Collator(
+                max_tokens=max_tokens, rank=args.process_index, size=args.world_size
+            ),
             **kwargs,
         )
         self.objective = objective
+        self._names: list[str] = []
         self.gauges = Gauges(model, train_examples, clock or Clock())
 
     def training_step(
@@ -63,43 +68,65 @@ class PreferenceTrainer(Trainer):
     ) -> Tensor:
         """Run forward and backward over one step's forests; return the mean loss of its examples.
 
-        With several processes it is this one's share of that mean, times their number: what is
-        averaged over processes, gradients too, is then the whole step's.
+        Every process returns the whole step's, and has the rows of all its examples.
         """
         model.train()
         batch: Batch = inputs["batch"]
-        weight = whole_step(batch.weights).sum().item() / num_processes()
+        weight = batch.weights.sum().item()
         rows = torch.zeros(len(batch.examples), len(COLUMNS), dtype=torch.float64)
-        total = torch.zeros((), dtype=torch.float64)
+        passes = batch.share.passes
         with use_tree_attention(model):
             shift = self._shift(model, batch)
-            for forest, indices in zip(batch.forests, batch.indices, strict=True):
-                loss = self._loss(model, forest, batch, torch.tensor(indices), shift, rows) / weight
-                self.gauges.clock.lap("forward")
-                self.accelerator.backward(loss)
-                total += loss.detach().double().cpu()  # Waits for the device.
-                self.gauges.clock.lap("backward")
+            for number, (forest, indices) in enumerate(passes, start=1):
+                with self.micro_batch(model, last=number == len(passes)):
+                    if indices is None:
+                        loss = self._logps(model, forest).sum() * 0
+                    else:
+                        mine = torch.tensor(indices)
+                        loss = self._loss(model, forest, batch, mine, shift, rows) / weight
+                    self.gauges.clock.lap("forward")
+                    self.add_gradient(loss)
+                    loss.item()  # Waits for the device.
+                    self.gauges.clock.lap("backward")
+        summed(rows)
+        self._names = [example.name for example in batch.examples]
         if self.state.global_step == 0 and self.objective.needs_reference:
             self._check_step0(rows, batch)
+        check_losses(rows[:, 0].tolist(), self._names, step=self.state.global_step + 1)
         self.gauges.step(batch, rows)
-        return total.float().to(self.args.device)
+        return torch.tensor(_mean(rows[:, 0], batch.weights), device=self.args.device)
 
-    def prediction_step(
+    def evaluation_loop(
         self,
-        model: Any,
-        inputs: Mapping[str, Any],
-        prediction_loss_only: bool,  # noqa: FBT001 - the parent's signature
+        dataloader: Any,
+        description: str,
+        prediction_loss_only: bool | None = None,  # noqa: FBT001 - the parent's signature
         ignore_keys: list[str] | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Score one held-out batch: (mean loss, [P, len(COLUMNS)] rows, [P] weights)."""
-        batch: Batch = inputs["batch"]
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """Score all held-out examples, each process its share; the metrics are over all."""
+        self.model.eval()
+        batches: list[Batch] = [inputs["batch"] for inputs in dataloader]
+        rows = torch.cat([self._score(batch) for batch in batches])
+        loss = _mean(rows[:, 0], torch.cat([batch.weights for batch in batches]))
+        found = self.gauges.evaluation(self.eval_dataset, rows)
+        found = {"loss": loss, **found, **self.objective.says(loss)}
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
+        return EvalLoopOutput(rows, None, metrics, len(rows))
+
+    @torch.no_grad()
+    def _score(self, batch: Batch) -> Tensor:
+        """[P, len(COLUMNS)] rows of a batch."""
         rows = torch.zeros(len(batch.examples), len(COLUMNS), dtype=torch.float64)
-        with torch.no_grad(), use_tree_attention(model):
-            shift = self._shift(model, batch)
-            for forest, indices in zip(batch.forests, batch.indices, strict=True):
-                out = self._forward(model, forest, batch.targets[indices], shift)
+        with use_tree_attention(self.model):
+            shift = self._shift(self.model, batch)
+            for forest, indices in batch.share.passes:
+                if indices is None:
+                    self._logps(self.model, forest)
+                    continue
+                out = self._forward(self.model, forest, batch.targets[indices], shift)
                 rows[indices] = out.rows.double().cpu()
-        return rows[:, 0].mean(), rows, batch.weights
+        return summed(rows)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add what the gauges say to what the trackers get."""
@@ -159,10 +186,13 @@ class PreferenceTrainer(Trainer):
         logps = torch.zeros(len(batch.examples), dtype=torch.float64)
         # Dropout would make two passes two policies.
         with evaluation_mode(model):
-            for forest in batch.mismatched if kind == "mismatched" else batch.forests:
-                # One sequence an example.
-                logps[forest.sequence_index] = self._logps(model, forest).double().cpu()
-        return self.objective.shift(whole_step(logps), whole_step(batch.targets))
+            for forest, indices in (
+                batch.mismatched if kind == "mismatched" else batch.share
+            ).passes:
+                found = self._logps(model, forest).double().cpu()
+                if indices is not None:
+                    logps[indices] = found  # One sequence an example.
+        return self.objective.shift(summed(logps), batch.targets)
 
     def _check_step0(self, rows: Tensor, batch: Batch) -> None:
         loss = _mean(rows[:, 0], batch.weights)
@@ -182,12 +212,11 @@ class PreferenceTrainer(Trainer):
                 )
             )
 
-    def _evaluation_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
-        rows = torch.as_tensor(prediction.predictions)
-        weights = torch.as_tensor(prediction.label_ids)
-        loss = _mean(rows[:, 0], weights)
-        found = self.gauges.evaluation(self.eval_dataset, rows)
-        return {"loss": loss, **found, **self.objective.says(loss)}
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> float:
+        """Look at the norm before the update: after one that is NaN every weight would be."""
+        norm = float(super()._get_grad_norm(model, grad_norm))
+        check_norm(norm, self._names, step=self.state.global_step + 1)
+        return norm
 
 
 def _mean(values: Tensor, weights: Tensor) -> float:

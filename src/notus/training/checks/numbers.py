@@ -166,7 +166,7 @@ def training_losses(
     model.train()
     # Recomputed layers must find the attention that they ran with.
     with use_tree_attention(model):
-        for forest, indices in zip(batch.forests, batch.indices, strict=True):
+        for forest, indices in zip(batch.share.forests, batch.share.trees, strict=True):
 
             def loss_of(values: Tensor, units: Tensor, indices: Any = indices) -> Tensor:
                 own = torch.tensor(indices)[units.cpu()]

@@ -160,8 +160,8 @@ def longest_examples(prepared: Prepared) -> list[Example]:
         : train.pairs_per_step
     ]
     batch = Collator(max_tokens=train.max_tokens)(longest)["batch"]
-    sizes = [forest.input_ids.numel() for forest in batch.forests]
-    largest = batch.indices[sizes.index(max(sizes))]
+    sizes = [forest.input_ids.numel() for forest in batch.share.forests]
+    largest = batch.share.trees[sizes.index(max(sizes))]
     return [_with_any_reference(longest[i]) for i in largest]
 
 
