@@ -79,7 +79,7 @@ def _wrong_launch(found: str) -> UsageError:
             "them, or none of these",
             where="the environment",
             remedy="notus train RECIPE --launch N on one machine; on several: "
-            "srun torchrun ... -m notus.cli train RECIPE (recipes/launch/slurm.sh); "
+            "srun torchrun ... -m notus.cli train RECIPE; "
             "`accelerate launch --cpu` starts one process, whatever it was told",
         )
     )

@@ -9,7 +9,7 @@ gradient exact.
 queries; a block is two batched matrix products around a softmax, and is computed again in the
 backward. Nothing above one block of logits is ever kept.
 
-Which is faster where: benchmarks/attention.py and its results; `choose` says what follows.
+Which is faster where: `uses_matmul`; the figures are in docs/LOG.md.
 
 Legend: T tokens in the row, H query heads, J key heads, G = H / J query heads a key head, D size,
 B queries of a block, N keys that a block sees.

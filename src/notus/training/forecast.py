@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 MIB = 2**20
 
-# --- measured constants (benchmarks/forecast.py compares what follows from them with real runs)
+# --- measured constants; what follows from them has not been compared with real runs yet
 
 PROCESS_BYTES = {"cpu": 520 * MIB, "cuda": 1100 * MIB}
 """Interpreter and libraries; on CUDA instead the context, and the workspaces of its libraries."""
