@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 
 from fixture_run import HOSTILE, NUM_PLANTED, make_run
 from notus.errors import IncompleteError
@@ -274,3 +275,13 @@ def test_shown_cuts_and_counts() -> None:
     assert shown("abc", 3) == "abc"
     assert shown("a\x00b\x7fc\n\td\x1b", 99) == "a\ufffdb\ufffdc\n\td\ufffd"
     assert shown("x" * 2_000, 5) == "xxxxx [... 1,995 more characters]"
+
+
+def test_the_method_is_the_recipes(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
+    recipe["train"]["loss"] = "kto"
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "Kahneman-Tversky optimisation (KTO), arXiv 2402.01306." in page
+    assert "preference optimisation against the base" not in page

@@ -23,7 +23,7 @@ from notus.run_facts import RunFacts, read_run
 from notus.score_view import score_view
 from notus.store import read_feedback
 from notus.training_view import training_view
-from notus.words import headline, held_out
+from notus.words import headline, held_out, method
 
 NUM_EXAMPLES = {"gained": 3, "lost": 3, "unchanged": 2}
 
@@ -47,6 +47,7 @@ def write_report(run: Path) -> Path:
         run=facts,
         headline=headline(facts),
         held_out=held_out(facts),
+        method=method(facts.recipe),
         overall=facts.pairs("pass_rate"),
         unseen=facts.pairs("pass_rate", "unseen"),
         modes=_mode_views(facts),

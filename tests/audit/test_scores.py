@@ -6,7 +6,7 @@ from statistics import median
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from row_subjects import make_subject, named, rated
 
@@ -107,6 +107,9 @@ def test_completions_without_both_are_not_compared() -> None:
         min_size=1,
         max_size=12,
     )
+)
+@example(  # the third is six medians apart, 9/11, and not more
+    [(1, 2), (1, 3), (1, 4), (3, 1), (3, 2), (3, 2), (4, 2), (4, 3), (4, 3), (4, 3), (4, 3)]
 )
 @settings(max_examples=60)
 def test_score_conflict_against_brute_force(scores: list[tuple[float, float]]) -> None:

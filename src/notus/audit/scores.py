@@ -14,6 +14,8 @@ CONFLICT = 0.5
 """Distance of percentile ranks from which two scores of one completion contradict each other."""
 CONFLICT_MEDIANS = 6.0
 """As many median distances must a contradiction be apart, too; see `score_conflict`."""
+TIE = 1e-8
+"""Distances are rounded at the ninth place and six of them are a bound: on it is not above it."""
 FRACTIONS = (0.5, 0.75)
 """Shares of the scale's top that a judge may have written as "0.5" and "0.75"."""
 
@@ -43,7 +45,7 @@ def score_conflict(subject: Subject) -> Verdict:
         )
     ranked = _ranked(both)
     bound = pl.max_horizontal(pl.lit(CONFLICT), CONFLICT_MEDIANS * pl.col("distance").median())
-    found = ranked.filter((pl.col("distance") > bound) | pl.col("bug") | pl.col("fraction"))
+    found = ranked.filter((pl.col("distance") > bound + TIE) | pl.col("bug") | pl.col("fraction"))
     misread = pl.format("; {} may have been {}", pl.col("overall"), pl.col("share_of_top"))
     issues = make_issues(
         found.join(_prompts_of(subject.feedback), on="completion_id"),
