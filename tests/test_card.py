@@ -68,6 +68,11 @@ def test_the_front_matter_survives_the_hubs_own_reader(run: Path, text: str) -> 
     ("train", "tags", "words"),
     [
         ({}, {"dpo", "preference-optimization"}, "direct preference optimisation (DPO)"),
+        (
+            {"label_smoothing": 0.1},
+            {"dpo", "preference-optimization"},
+            "arXiv 2305.18290, labels taken as wrong in 10.0",
+        ),
         ({"objective": "sft"}, {"sft"}, "supervised fine-tuning on the chosen answers"),
         ({"loss": "kto"}, {"kto", "preference-optimization"}, "(KTO), arXiv 2402.01306"),
         (

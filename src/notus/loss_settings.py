@@ -83,7 +83,7 @@ def _of_pairs(
 # The order is that of a mixture: its rewards are those of its first loss.
 LOSS_SETTINGS: dict[str, LossSettings] = {
     "sigmoid": _of_pairs(
-        "direct preference optimisation (DPO); conservative with label_smoothing",
+        "direct preference optimisation (DPO)",
         "arXiv 2305.18290",
         _SMOOTHED,
     ),

@@ -45,7 +45,9 @@ def method(recipe: Mapping[str, Any]) -> str:
         return "supervised fine-tuning on the chosen answers"
     loss = train.get("loss") or "sigmoid"
     if isinstance(loss, str):
-        return f"{LOSS_SETTINGS[loss].title}, {LOSS_SETTINGS[loss].paper}"
+        share = train.get("label_smoothing") or 0
+        smoothed = f", labels taken as wrong in {percent(share)}" if share else ""
+        return f"{LOSS_SETTINGS[loss].title}, {LOSS_SETTINGS[loss].paper}{smoothed}"
     parts = [
         f"{weight:g} of {LOSS_SETTINGS[name].title}, {LOSS_SETTINGS[name].paper}"
         for name, weight in loss.items()
