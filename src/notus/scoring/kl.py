@@ -62,11 +62,16 @@ def _kl_of_positions(policy: Any, reference: nn.Module | None, forest: Forest) -
     size = max(1, LOGITS_PER_CHUNK // (2 * policy.config.get_text_config().vocab_size))
     for start in range(0, len(here), size):
         rows = slice(start, start + size)
-        q = torch.log_softmax(head_logits(policy)(here[rows]), -1)
+        q = _log_probabilities(head_logits(policy)(here[rows]))
         with switched():  # the head may have an adapter, too
-            p = torch.log_softmax(head_logits(other)(there[rows]), -1)
+            p = _log_probabilities(head_logits(other)(there[rows]))
         found[rows] = (p.exp() * (p - q)).sum(-1).double().cpu()
     return found
+
+
+def _log_probabilities(logits: Tensor) -> Tensor:
+    # Not log_softmax: on the CPU its exponentials are approximate (docs/LOG.md).
+    return logits - logits.logsumexp(-1, keepdim=True)
 
 
 def _states(model: nn.Module, forest: Forest) -> Tensor:

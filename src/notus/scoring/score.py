@@ -114,7 +114,8 @@ def padded_token_logps(model: nn.Module, sequences: Sequence[IntArray]) -> tuple
     real = nn.utils.rnn.pad_sequence(ones, batch_first=True).to(device)
     logits = cast(Tensor, model(input_ids=ids, attention_mask=real, use_cache=False).logits)[:, :-1]
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    logps = torch.log_softmax(logits, -1).gather(-1, ids[:, 1:, None])[..., 0]
+    # Not log_softmax: on the CPU its exponentials are approximate (docs/LOG.md).
+    logps = logits.gather(-1, ids[:, 1:, None])[..., 0] - logits.logsumexp(-1)
     return logps, logits.argmax(-1) == ids[:, 1:]
 
 
